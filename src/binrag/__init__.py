@@ -1,0 +1,64 @@
+"""binrag: SQLite for retrieval. Text in, answers out, one file, no server.
+
+>>> from binrag import Store
+>>> with Store.open("kb.binrag", encoder="sentence-transformers/all-MiniLM-L6-v2") as store:  # doctest: +SKIP
+...     store.add(["Paris is the capital of France."])
+...     store.search("What is France's capital?", k=1)
+"""
+
+from binrag.encoders import SentenceEncoder
+from binrag.errors import (
+    BinarizerMismatch,
+    BinragError,
+    CorruptStore,
+    DimensionMismatch,
+    EncoderMismatch,
+    FormatVersionError,
+    InvalidInput,
+    InvalidMetadata,
+    InvalidVector,
+    MissingDependency,
+    NotAStore,
+    ReadOnlyStore,
+    StorageFull,
+    StoreClosed,
+    StoreExists,
+    StoreLocked,
+    StoreNotFound,
+    TruncatedTextWarning,
+    UnsupportedMode,
+)
+from binrag.protocols import Encoder
+from binrag.store import Store
+from binrag.types import Document, Hit, StoreInfo, StoreStats
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BinarizerMismatch",
+    "BinragError",
+    "CorruptStore",
+    "DimensionMismatch",
+    "Document",
+    "Encoder",
+    "EncoderMismatch",
+    "FormatVersionError",
+    "Hit",
+    "InvalidInput",
+    "InvalidMetadata",
+    "InvalidVector",
+    "MissingDependency",
+    "NotAStore",
+    "ReadOnlyStore",
+    "SentenceEncoder",
+    "StorageFull",
+    "Store",
+    "StoreClosed",
+    "StoreExists",
+    "StoreInfo",
+    "StoreLocked",
+    "StoreNotFound",
+    "StoreStats",
+    "TruncatedTextWarning",
+    "UnsupportedMode",
+]

@@ -1,0 +1,201 @@
+"""Training-free codes: the sign of every coordinate, optionally after centring and a seeded rotation.
+
+In the terms of the code family x̂ = f · W b + μ: y = R (x − μ), b = sign(y), W = Rᵀ, and f = ‖y‖² / ‖y‖₁, which makes
+⟨x, x̂ − μ⟩ exact for a row with itself (RaBitQ, arXiv 2405.12497, gives the estimator).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from binrag.errors import InvalidInput, InvalidVector
+from binrag.registry import register
+from binrag.types import Codes, Float32, Query, UInt64
+
+MAX_DIM = 4096
+
+
+def pack_bits(bits: np.ndarray[Any, np.dtype[np.bool_]]) -> UInt64:
+    """Pack booleans (n, n_bits) into uint64 (n, ceil(n_bits / 64)), lowest bit first, padded with zeros."""
+    n, n_bits = bits.shape
+    packed = np.zeros((n, -(-n_bits // 64) * 8), dtype=np.uint8)
+    packed[:, : -(-n_bits // 8)] = np.packbits(bits, axis=1, bitorder="little")
+    return packed.view("<u8").astype(np.uint64, copy=False)
+
+
+class SignBinarizer:
+    """One bit a dimension: whether the coordinate is above zero.
+
+    The bits are those of sentence-transformers' ``ubinary`` precision, in another order within a byte.
+
+    Parameters
+    ----------
+    dim : int
+        Dimension of the vectors, 1 to 4,096.
+    mean : float32 (dim,), optional
+        Subtracted before taking signs.
+
+    Raises
+    ------
+    InvalidInput
+        If the dimension is out of range, or the mean's shape is not ``(dim,)``.
+    """
+
+    component_id: ClassVar[str] = "sign"
+
+    def __init__(self, dim: int, *, mean: Float32 | None = None) -> None:
+        if not 1 <= dim <= MAX_DIM:
+            raise InvalidInput(f"the dimension is {dim}, binrag codes vectors of 1 to {MAX_DIM} dimensions")
+        if mean is not None and np.shape(mean) != (dim,):
+            raise InvalidInput(f"the mean has shape {np.shape(mean)}, expected ({dim},)")
+        self.dim = dim
+        self.n_bits = dim
+        self.mean = None if mean is None else np.asarray(mean, dtype=np.float32)
+
+    def _project(self, vectors: Float32) -> Float32:
+        """Apply R to the rows; the identity here."""
+        return vectors
+
+    def transform(self, vectors: Float32) -> Codes:
+        """Code vectors.
+
+        Parameters
+        ----------
+        vectors : float32 (n, dim)
+            Finite and not zero.
+
+        Returns
+        -------
+        Codes
+            ``words`` uint64 (n, ceil(dim / 64)) and ``rescale`` float16 (n,). A row that equals the mean gets
+            the rescale factor 0.
+
+        Raises
+        ------
+        InvalidVector
+            If a rescale factor does not fit a float16: the vector's norm is out of range.
+        """
+        projected = self._project(vectors if self.mean is None else vectors - self.mean)
+        doubles = projected.astype(np.float64)
+        norms = np.abs(doubles).sum(axis=1)
+        factors = np.divide((doubles**2).sum(axis=1), norms, out=np.zeros_like(norms), where=norms > 0)
+        limits = np.finfo(np.float16)
+        out_of_range = (factors > float(limits.max)) | ((factors > 0) & (factors < float(limits.tiny)))
+        if out_of_range.any():
+            row = int(out_of_range.argmax())
+            raise InvalidVector(
+                f"vector {row} has norm {np.linalg.norm(doubles[row]):.3g}, too "
+                f"{'large' if factors[row] > 1 else 'small'} for a float16 rescale factor; scale the vectors, for "
+                "instance to unit length"
+            )
+        return Codes(pack_bits(projected > 0), factors.astype(np.float16))
+
+    def query(self, vector: Float32) -> Query:
+        """Prepare a query.
+
+        Parameters
+        ----------
+        vector : float32 (dim,)
+            Finite and not zero.
+
+        Returns
+        -------
+        Query
+            ``weights`` are R q. The code for the scan is sign(R q) of the uncentred query: it is the one
+            nearest to the weights.
+        """
+        weights = self._project(vector[None])[0]
+        offset = 0.0
+        if self.mean is not None:
+            offset = float((vector.astype(np.float64) * self.mean.astype(np.float64)).sum())
+        return Query(vector, pack_bits(weights[None] > 0)[0], weights, offset)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the dimension and the mean."""
+        mean = None if self.mean is None else self.mean.astype("<f4").tobytes()
+        return {"dim": self.dim, "mean": mean}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> SignBinarizer:
+        """Rebuild from `get_config`."""
+        return cls(config["dim"], mean=_floats(config["mean"]))
+
+
+def _floats(data: bytes | None) -> Float32 | None:
+    return None if data is None else np.frombuffer(data, dtype="<f4").astype(np.float32)
+
+
+class RotatedSignBinarizer(SignBinarizer):
+    """Signs after a random rotation, for vectors whose own coordinates carry little sign information.
+
+    The rotation is four rounds of random sign flips and a fast Walsh–Hadamard transform over a power of two of
+    the coordinates: the first ones, then the last ones, in turn. It is orthogonal at every dimension and costs O(dim
+    log dim).
+
+    Parameters
+    ----------
+    dim : int
+        Dimension of the vectors, 1 to 4,096.
+    mean : float32 (dim,), optional
+        Subtracted before the rotation.
+    seed : int
+        Draws the sign flips.
+    flips : int8 (4, dim), optional
+        The sign flips themselves, −1 or 1; they are what the file keeps.
+    """
+
+    component_id: ClassVar[str] = "rotated-sign"
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        mean: Float32 | None = None,
+        seed: int = 0,
+        flips: np.ndarray[Any, np.dtype[np.int8]] | None = None,
+    ) -> None:
+        super().__init__(dim, mean=mean)
+        if flips is None:
+            draw = np.random.Generator(np.random.PCG64(seed)).integers(0, 2, size=(4, dim))
+            flips = (2 * draw - 1).astype(np.int8)
+        self.flips = flips
+
+    def _project(self, vectors: Float32) -> Float32:
+        width = 1 << (self.dim.bit_length() - 1)
+        rotated = vectors.astype(np.float32)
+        for i, flip in enumerate(self.flips):
+            rotated *= flip
+            part = rotated[:, :width] if i % 2 == 0 else rotated[:, self.dim - width :]
+            part[:] = _hadamard(part)
+        return rotated
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the dimension, the mean and the sign flips."""
+        return {**super().get_config(), "flips": np.packbits(self.flips > 0).tobytes()}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> RotatedSignBinarizer:
+        """Rebuild from `get_config`."""
+        dim = config["dim"]
+        bits = np.unpackbits(np.frombuffer(config["flips"], dtype=np.uint8), count=4 * dim)
+        flips = (2 * bits.reshape(4, dim).astype(np.int8) - 1).astype(np.int8)
+        return cls(dim, mean=_floats(config["mean"]), flips=flips)
+
+
+def _hadamard(rows: Float32) -> Float32:
+    """Apply the orthonormal Walsh–Hadamard transform to rows, float32 (n, a power of two)."""
+    n, width = rows.shape
+    step = 1
+    while step < width:
+        pairs = rows.reshape(n, -1, 2, step)
+        rows = np.stack((pairs[:, :, 0] + pairs[:, :, 1], pairs[:, :, 0] - pairs[:, :, 1]), axis=2)
+        rows = rows.reshape(n, width)
+        step *= 2
+    return rows / np.float32(np.sqrt(width))
+
+
+register(SignBinarizer)
+register(RotatedSignBinarizer)

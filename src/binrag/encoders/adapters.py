@@ -1,0 +1,74 @@
+"""Encoders made of what frameworks and users have at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy.typing as npt
+
+from binrag.types import Similarity
+
+
+def _qualified_name(value: Any) -> str:
+    kind = value if hasattr(value, "__qualname__") else type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+class CallableEncoder:
+    """Any function from a list of texts to vectors, the same for queries and documents.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(texts: list[str]) -> array (n, dim)``.
+    """
+
+    similarity: Similarity = "cosine"
+
+    def __init__(self, function: Callable[[list[str]], npt.ArrayLike]) -> None:
+        self._function = function
+        self.encoder_id = f"callable:{_qualified_name(function)}"
+
+    def encode_document(self, texts: list[str]) -> npt.ArrayLike:
+        """Call the function."""
+        return self._function(texts)
+
+    def encode_query(self, texts: list[str]) -> npt.ArrayLike:
+        """Call the function."""
+        return self._function(texts)
+
+    def count_truncated(self, texts: list[str]) -> int:
+        """Return 0: a function does not say how much it reads."""
+        return 0
+
+
+class EmbeddingsEncoder:
+    """Any object with ``embed_documents(texts)`` and ``embed_query(text)``, such as LangChain's embeddings.
+
+    Parameters
+    ----------
+    embeddings : object
+        The object.
+    """
+
+    similarity: Similarity = "cosine"
+
+    def __init__(self, embeddings: Any) -> None:
+        self._embeddings = embeddings
+        model = getattr(embeddings, "model_name", None) or getattr(embeddings, "model", None)
+        name = _qualified_name(type(embeddings))
+        self.encoder_id = f"embeddings:{name}" + (f":{model}" if isinstance(model, str) else "")
+
+    def encode_document(self, texts: list[str]) -> npt.ArrayLike:
+        """Call ``embed_documents``."""
+        vectors: npt.ArrayLike = self._embeddings.embed_documents(texts)
+        return vectors
+
+    def encode_query(self, texts: list[str]) -> npt.ArrayLike:
+        """Call ``embed_query`` for each text."""
+        return [self._embeddings.embed_query(text) for text in texts]
+
+    def count_truncated(self, texts: list[str]) -> int:
+        """Return 0: such objects do not say how much they read."""
+        return 0

@@ -1,0 +1,116 @@
+"""Sentence-transformers models."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy.typing as npt
+
+from binrag.errors import EncoderMismatch, InvalidInput, MissingDependency, UnsupportedMode
+from binrag.types import Similarity
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+_SIMILARITIES: dict[str, Similarity] = {"cosine": "cosine", "dot": "dot"}
+
+
+class SentenceEncoder:
+    """A sentence-transformers model, by name, by folder, or loaded.
+
+    A model given by name or folder is loaded at the first use: safetensors only, no remote code.
+
+    Parameters
+    ----------
+    name : str, optional
+        A local folder, else a name on the model hub.
+    model : SentenceTransformer, optional
+        A loaded model.
+    batch_size : int
+        Texts that go through the model at once.
+
+    Raises
+    ------
+    MissingDependency
+        At the first use, if sentence-transformers is not installed.
+    """
+
+    def __init__(self, name: str | None = None, *, model: Any = None, batch_size: int = 32) -> None:
+        if (name is None) == (model is None):
+            raise InvalidInput("give SentenceEncoder either a name or a model")
+        self._name = name
+        self._model = model
+        self._batch_size = batch_size
+        self._loading = threading.Lock()
+
+    @property
+    def encoder_id(self) -> str:
+        """The name it was asked for by; for a loaded model, the name it was loaded by."""
+        if self._name is not None:
+            return self._name
+        card = getattr(self._model, "model_card_data", None)
+        name = getattr(card, "base_model", None) or getattr(card, "model_id", None)
+        return str(name or f"model:{type(self._model).__name__}")
+
+    @property
+    def similarity(self) -> Similarity:
+        """The similarity that the model declares.
+
+        Raises
+        ------
+        UnsupportedMode
+            If it is a distance: codes compare directions.
+        """
+        declared = str(getattr(self.model.similarity_fn_name, "value", self.model.similarity_fn_name))
+        if declared not in _SIMILARITIES:
+            raise UnsupportedMode(
+                f"the model {self.encoder_id} compares vectors by {declared!r}; binrag needs 'cosine' or 'dot'"
+            )
+        return _SIMILARITIES[declared]
+
+    @property
+    def model(self) -> SentenceTransformer:
+        """The model, loaded now if it was not."""
+        with self._loading:
+            if self._model is None:
+                self._model = self._load()
+        return cast("SentenceTransformer", self._model)
+
+    def _load(self) -> Any:
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError as error:
+            raise MissingDependency(
+                f"the encoder {self._name!r} needs sentence-transformers: pip install 'binrag[encoders]' (see README "
+                "for the CPU build of torch)"
+            ) from error
+        name = str(self._name)
+        try:
+            return SentenceTransformer(
+                name, trust_remote_code=False, model_kwargs={"use_safetensors": True}, device=None
+            )
+        except (OSError, ValueError) as error:
+            place = "this folder" if Path(name).is_dir() else "a local folder or on the model hub"
+            raise EncoderMismatch(f"cannot load the model {name!r} from {place}: {error}") from error
+
+    def encode_document(self, texts: list[str]) -> npt.ArrayLike:
+        """Encode documents: float32 (n, dim)."""
+        return self.model.encode_document(texts, batch_size=self._batch_size, show_progress_bar=False)
+
+    def encode_query(self, texts: list[str]) -> npt.ArrayLike:
+        """Encode queries: float32 (n, dim)."""
+        return self.model.encode_query(texts, batch_size=self._batch_size, show_progress_bar=False)
+
+    def count_truncated(self, texts: list[str]) -> int:
+        """Count the texts of more tokens than the model reads."""
+        limit = self.model.max_seq_length
+        if limit is None:
+            return 0
+        # a token covers one character at least, and two or so are special
+        long = [text for text in texts if len(text) > limit - 4]
+        if not long:
+            return 0
+        encoded = self.model.tokenizer(long, add_special_tokens=True, truncation=False, verbose=False)
+        return sum(len(ids) > limit for ids in encoded["input_ids"])

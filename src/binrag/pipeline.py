@@ -1,0 +1,66 @@
+"""Retrieve and rescore: from a query to the best candidates, before any document is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from binrag.indexes import FlatIndex
+from binrag.ranking.rescore import rescore_codes, rescore_vectors
+from binrag.types import Candidates, Float32, Query
+
+MIN_CANDIDATES = 800
+MIN_READS = 100
+
+
+def default_candidates(k: int) -> int:
+    """How many rows the Hamming scan hands on for k hits."""
+    return max(MIN_CANDIDATES, 20 * k)
+
+
+def default_reads(k: int) -> int:
+    """How many kept vectors are read from disk for k hits."""
+    return max(MIN_READS, 3 * k)
+
+
+def retrieve(index: FlatIndex, query: Query, n_candidates: int) -> Candidates:
+    """Find candidates by the Hamming scan and order them by the float query over their codes.
+
+    Parameters
+    ----------
+    index : FlatIndex
+        The codes.
+    query : Query
+        The query.
+    n_candidates : int
+        Rows that the scan hands on.
+
+    Returns
+    -------
+    Candidates
+        min(n_candidates, live rows) rows with estimated similarities, best first.
+    """
+    nearest = index.retrieve(query, n_candidates)
+    return rescore_codes(index.words, index.rescale, query, nearest.rows)
+
+
+def rescore(candidates: Candidates, query: Query, n_reads: int, read: Callable[[Sequence[int]], Float32]) -> Candidates:
+    """Score the first candidates by their kept vectors.
+
+    Parameters
+    ----------
+    candidates : Candidates
+        Best first.
+    query : Query
+        The query.
+    n_reads : int
+        How many of them to read.
+    read : callable
+        Rows to kept vectors, float32 (n, dim).
+
+    Returns
+    -------
+    Candidates
+        The candidates read, best first.
+    """
+    rows = candidates.rows[:n_reads]
+    return rescore_vectors(read(rows.tolist()), query, rows)

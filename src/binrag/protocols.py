@@ -1,0 +1,93 @@
+"""The seams of binrag. Read this first: a class that has these members fits, no base class needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+import numpy.typing as npt
+
+from binrag.types import Candidates, Codes, Float32, Query, Similarity, UInt64
+
+
+class Encoder(Protocol):
+    """Text to vectors, with a side for queries and a side for documents.
+
+    Attributes
+    ----------
+    encoder_id : str
+        A name that says which model this is; recorded in the file and shown in errors.
+    similarity : "cosine" or "dot"
+        How the encoder's vectors are meant to be compared. For the cosine, binrag scales every vector to
+        unit length.
+    """
+
+    @property
+    def encoder_id(self) -> str:
+        """The model's name."""
+        ...
+
+    @property
+    def similarity(self) -> Similarity:
+        """``"cosine"`` or ``"dot"``."""
+        ...
+
+    def encode_document(self, texts: list[str]) -> npt.ArrayLike:
+        """Encode documents: float (n, dim)."""
+        ...
+
+    def encode_query(self, texts: list[str]) -> npt.ArrayLike:
+        """Encode queries: float (n, dim)."""
+        ...
+
+    def count_truncated(self, texts: list[str]) -> int:
+        """Return how many of the texts are longer than the encoder reads."""
+        ...
+
+
+class Binarizer(Protocol):
+    """Vectors to binary codes, x̂ = W b + μ with b ∈ {−1, +1}^n_bits, and queries to weights a bit.
+
+    Two binarizers may share a ``component_id`` only if each decodes the other's bytes.
+    """
+
+    component_id: ClassVar[str]
+    dim: int
+    n_bits: int
+
+    def transform(self, vectors: Float32) -> Codes:
+        """Code vectors, float32 (n, dim); a row's code does not depend on its neighbours."""
+        ...
+
+    def query(self, vector: Float32) -> Query:
+        """Prepare a query vector, float32 (dim,)."""
+        ...
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `from_config` needs, as msgpack types."""
+        ...
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Binarizer:
+        """Build the binarizer that returned this config."""
+        ...
+
+
+class Index(Protocol):
+    """An immutable view of codes that finds candidates for a query."""
+
+    n_rows: int
+
+    def retrieve(self, query: Query, n_candidates: int, allowed: UInt64 | None = None) -> Candidates:
+        """Return up to `n_candidates` live rows, best first.
+
+        Parameters
+        ----------
+        query : Query
+            What to look for.
+        n_candidates : int
+            How many rows to return at most.
+        allowed : uint64 (ceil(n_rows / 64),), optional
+            Bitmap of rows that may be returned; dead rows never are.
+        """
+        ...

@@ -1,0 +1,43 @@
+"""Component id ↔ class: what a file needs to bring its binarizer back.
+
+A component id is a promise about bytes: two classes may share one only if each decodes the other's codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from binrag.errors import FormatVersionError
+from binrag.protocols import Binarizer
+
+_BINARIZERS: dict[str, type[Binarizer]] = {}
+_B = TypeVar("_B", bound=type[Binarizer])
+
+
+def register(binarizer: _B) -> _B:
+    """Make a binarizer class known under its ``component_id``."""
+    _BINARIZERS[binarizer.component_id] = binarizer
+    return binarizer
+
+
+def binarizer_from_record(record: Mapping[str, Any]) -> Binarizer:
+    """Rebuild a binarizer from ``{"component_id": …, "config": …}``.
+
+    Raises
+    ------
+    FormatVersionError
+        If no class with this component id is known: the file is newer than this version.
+    """
+    component_id = record["component_id"]
+    if component_id not in _BINARIZERS:
+        known = ", ".join(sorted(_BINARIZERS))
+        raise FormatVersionError(
+            f"the store's binarizer is {component_id!r}, this version of binrag knows {known}; update binrag"
+        )
+    return _BINARIZERS[component_id].from_config(record["config"])
+
+
+def record_of(binarizer: Binarizer) -> dict[str, Any]:
+    """Return what `binarizer_from_record` rebuilds the binarizer from."""
+    return {"component_id": binarizer.component_id, "config": binarizer.get_config()}

@@ -1,0 +1,6 @@
+"""The only room that opens a store file."""
+
+from binrag.storage.database import Database
+from binrag.storage.tables import Block, Head, Reading, TailRow, Writing
+
+__all__ = ["Block", "Database", "Head", "Reading", "TailRow", "Writing"]

@@ -1,0 +1,145 @@
+"""Opening SQLite on a store file, and turning SQLite's errors into ours."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from binrag.errors import (
+    BinragError,
+    CorruptStore,
+    FormatVersionError,
+    NotAStore,
+    ReadOnlyStore,
+    StorageFull,
+    StoreLocked,
+    StoreNotFound,
+)
+from binrag.storage.schema import APPLICATION_ID, FORMAT_VERSION, PAGE_SIZE, TABLES
+
+_BUSY_SECONDS = 10.0
+"""How long a statement waits for a lock that SQLite holds for moments only."""
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Raise binrag's errors where SQLite raises its own."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _typed(path, error) from error
+
+
+def _typed(path: Path, error: sqlite3.Error) -> BinragError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_NOTADB:
+        return NotAStore(f"{path} is not a binrag store: {error}")
+    if code == sqlite3.SQLITE_CORRUPT:
+        return CorruptStore(f"{path} is damaged: {error}; restore it from a backup")
+    if code == sqlite3.SQLITE_FULL:
+        return StorageFull(f"no room to write {path}: {error}; nothing of this call was stored")
+    if code == sqlite3.SQLITE_READONLY:
+        return ReadOnlyStore(f"{path} cannot be written: {error}")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreLocked(f"{path} is in use by another program: {error}")
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return StoreNotFound(f"{path} cannot be opened: {error}; check that it exists and may be read")
+    return BinragError(f"{path}: {error}")
+
+
+def connect(path: Path, options: str, timeout: float = _BUSY_SECONDS) -> sqlite3.Connection:
+    """Open a connection with URI options such as ``mode=rw``."""
+    uri = f"{path.absolute().as_uri()}?{options}"
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=64
+    )
+    connection.execute("PRAGMA trusted_schema = OFF")
+    return connection
+
+
+def connect_reader(path: Path, options: str) -> sqlite3.Connection:
+    """Open a connection that cannot write."""
+    connection = connect(path, options)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def connect_writer(path: Path) -> sqlite3.Connection:
+    """Open the connection for write transactions; the caller holds the writer lock."""
+    connection = connect(path, "mode=rw")
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        connection.close()
+        raise ReadOnlyStore(f"{path} cannot be written with a write-ahead log (journal mode {mode!r})")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    return connection
+
+
+def reader_options(path: Path) -> str:
+    """Choose how to open a store for reading only, by what the system lets us do.
+
+    Raises
+    ------
+    ReadOnlyStore
+        If the folder cannot be written and the write-ahead log still holds commits: they could not be seen.
+    """
+    if os.access(path.parent, os.W_OK):
+        return "mode=rw"
+    connection = connect(path, "mode=ro")
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            raise
+        wal = wal_bytes(path)
+        if wal:
+            raise ReadOnlyStore(
+                f"{path} has {wal:,} bytes in its write-ahead log, and its folder cannot be written; open it once "
+                "where the folder can be written, or copy it there together with its -wal file"
+            ) from error
+        return "immutable=1"
+    finally:
+        connection.close()
+    return "mode=ro"
+
+
+def wal_bytes(path: Path) -> int:
+    """Return the size of the write-ahead log, 0 if there is none."""
+    try:
+        return Path(f"{path}-wal").stat().st_size
+    except OSError:
+        return 0
+
+
+def is_blank(connection: sqlite3.Connection) -> bool:
+    """Return whether the file has no page yet: just created, or by somebody who was interrupted."""
+    return bool(connection.execute("PRAGMA page_count").fetchone()[0] == 0)
+
+
+def check_identity(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a file that is not a store, or a format that this version does not read."""
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    if application_id != APPLICATION_ID:
+        raise NotAStore(
+            f"{path} is not a binrag store: its application id is {application_id:#x}, expected {APPLICATION_ID:#x}"
+        )
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version != FORMAT_VERSION:
+        raise FormatVersionError(
+            f"{path} has format version {version}, this version of binrag reads {FORMAT_VERSION}; "
+            + ("update binrag" if version > FORMAT_VERSION else "rebuild the store from its documents")
+        )
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Make a blank file a store, in one transaction."""
+    connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+    for statement in TABLES:
+        connection.execute(statement)

@@ -1,0 +1,341 @@
+"""One open store file: its connections, its transactions, its locks, in this process."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from binrag.errors import (
+    BinragError,
+    NotAStore,
+    ReadOnlyStore,
+    StoreClosed,
+    StoreExists,
+    StoreLocked,
+    StoreNotFound,
+    UnsupportedMode,
+)
+from binrag.storage import connect
+from binrag.storage.connect import translated
+from binrag.storage.lock import WriterLock
+from binrag.storage.tables import Reading, Writing
+from binrag.types import Mode
+
+_CHECKPOINT_BYTES = 16 * 2**20
+
+
+class _Process:
+    """What belongs to one process: connections and locks do not survive a fork."""
+
+    def __init__(self, path: Path) -> None:
+        self.pid = os.getpid()
+        self.idle: list[sqlite3.Connection] = []
+        self.mutex = threading.Lock()
+        self.writer: sqlite3.Connection | None = None
+        self.writer_mutex = threading.Lock()
+        self.lock = WriterLock(path)
+        self.owner: int | None = None
+        self.writing: Writing | None = None
+        self.checkpoint_mark = 0
+
+
+def _leak(value: object) -> None:
+    """Keep an object for ever: closing a parent's connection in a child would harm the parent's locks."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
+
+
+class Database:
+    """A store file, opened in a mode; see `Database.open`."""
+
+    def __init__(self, path: Path, *, writable: bool, options: str, lock_timeout: float) -> None:
+        self.path = path
+        self.writable = writable
+        self._options = options
+        self._lock_timeout = lock_timeout
+        self._closed = False
+        self._state = _Process(path)
+
+    @classmethod
+    def open(cls, path: Path, mode: Mode, lock_timeout: float, initial: dict[str, Any]) -> Database:
+        """Open or create a store file.
+
+        Parameters
+        ----------
+        path : Path
+            The file.
+        mode : "r", "rw", "c" or "x"
+            Read only; read and write; the same, created if missing; created, must not exist.
+        lock_timeout : float
+            Seconds to wait for another writer.
+        initial : dict
+            Records of ``meta`` that a new store gets.
+
+        Raises
+        ------
+        StoreNotFound, StoreExists, NotAStore, FormatVersionError, ReadOnlyStore, StoreLocked
+        """
+        if path.is_dir():
+            raise NotAStore(f"{path} is a folder, expected a file")
+        if not path.exists() and mode in ("r", "rw"):
+            raise StoreNotFound(f"there is no file {path}; mode 'c' creates it")
+        if path.exists() and mode == "x":
+            raise StoreExists(f"{path} exists; mode 'x' only creates, 'c' opens what is there")
+        if not path.parent.is_dir():
+            raise StoreNotFound(f"the folder {path.parent} does not exist; create it first")
+        with translated(path):
+            if mode in ("c", "x"):
+                cls._create_if_blank(path, mode, lock_timeout, initial)
+            if mode != "r" and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+                raise ReadOnlyStore(f"{path} or its folder cannot be written; open it with mode 'r'")
+            options = connect.reader_options(path) if mode == "r" else "mode=rw"
+            database = cls(path, writable=mode != "r", options=options, lock_timeout=lock_timeout)
+            with database.reading() as reading:
+                reading.head()
+        return database
+
+    @staticmethod
+    def _create_if_blank(path: Path, mode: Mode, lock_timeout: float, initial: dict[str, Any]) -> None:
+        if path.exists() and path.stat().st_size:
+            return
+        lock = WriterLock(path)
+        lock.acquire(lock_timeout)
+        try:
+            connection = connect.connect(path, "mode=rwc")
+            try:
+                if not connect.is_blank(connection):
+                    if mode == "x":
+                        raise StoreExists(f"{path} was created by another process just now")
+                    return
+                connect.create_tables(connection)
+                Writing.create(connection, initial)
+                connection.execute("COMMIT")
+            finally:
+                connection.close()
+        finally:
+            lock.release()
+
+    def _here(self) -> _Process:
+        """Return this process's connections; after a fork, new ones."""
+        if self._closed:
+            raise StoreClosed(f"{self.path} was closed; open it again")
+        if self._state.pid != os.getpid():
+            if self._state.owner == threading.get_ident():
+                raise StoreClosed(
+                    f"{self.path} was forked inside an open write transaction; leave transaction() before forking"
+                )
+            _leak(self._state)
+            self._state = _Process(self.path)
+        return self._state
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the calling thread is inside `transaction`."""
+        return self._here().owner == threading.get_ident()
+
+    @contextmanager
+    def reading(self, *, own_writes: bool = False) -> Iterator[Reading]:
+        """Read in one transaction: everything seen inside is one commit's state.
+
+        Parameters
+        ----------
+        own_writes : bool
+            Inside `transaction`, see what it has written so far instead of the last commit.
+        """
+        state = self._here()
+        if own_writes and state.owner == threading.get_ident() and state.writing is not None:
+            with translated(self.path):
+                yield state.writing
+            return
+        with translated(self.path):
+            connection = self._borrow(state)
+            try:
+                connection.execute("BEGIN")
+                yield Reading(connection)
+            finally:
+                self._give_back(state, connection)
+
+    def _borrow(self, state: _Process) -> sqlite3.Connection:
+        with state.mutex:
+            if state.idle:
+                return state.idle.pop()
+        connection = connect.connect_reader(self.path, self._options)
+        try:
+            connect.check_identity(connection, self.path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _give_back(self, state: _Process, connection: sqlite3.Connection) -> None:
+        if state.pid != os.getpid():
+            _leak(connection)
+            return
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        with state.mutex:
+            if not self._closed:
+                state.idle.append(connection)
+                return
+        connection.close()
+
+    def check_writable(self) -> None:
+        """Raise `ReadOnlyStore` if the store was opened for reading, `StoreClosed` if it was closed."""
+        self._here()
+        if not self.writable:
+            raise ReadOnlyStore(f"{self.path} was opened with mode 'r'; open it with 'rw' or 'c' to write")
+
+    @contextmanager
+    def transaction(self) -> Iterator[Writing]:
+        """Write in one transaction, held by the calling thread: all of it commits, or nothing.
+
+        Raises
+        ------
+        ReadOnlyStore, StoreLocked, StorageFull, UnsupportedMode
+        """
+        self.check_writable()
+        state = self._here()
+        if state.owner == threading.get_ident():
+            raise UnsupportedMode("transactions do not nest; this thread is inside one already")
+        with translated(self.path):
+            self._lock(state)
+            try:
+                writer = state.writer = state.writer or connect.connect_writer(self.path)
+                writer.execute("BEGIN IMMEDIATE")
+                try:
+                    state.writing = Writing(writer)
+                    yield state.writing
+                    self._here()  # a forked child must not commit its parent's transaction
+                    state.writing.finish()
+                    writer.execute("COMMIT")
+                except BaseException:
+                    if state.pid == os.getpid() and writer.in_transaction:
+                        writer.execute("ROLLBACK")
+                    raise
+                self._checkpoint(state, writer)
+            finally:
+                self._unlock(state)
+
+    @contextmanager
+    def writing(self) -> Iterator[Writing]:
+        """Write as a part of this thread's open transaction, or else in one of its own.
+
+        What fails half way leaves nothing behind, inside an open transaction too.
+        """
+        state = self._here()
+        if state.owner != threading.get_ident() or state.writing is None:
+            with self.transaction() as writing:
+                yield writing
+            return
+        with translated(self.path), state.writing.savepoint():
+            yield state.writing
+
+    def _lock(self, state: _Process) -> None:
+        if not state.writer_mutex.acquire(timeout=self._lock_timeout):
+            raise StoreLocked(
+                f"{self.path} has been locked for {self._lock_timeout:g} s by another thread of this process; wait "
+                "for its transaction to end, or open the store with a longer lock_timeout"
+            )
+        try:
+            state.lock.acquire(self._lock_timeout)
+        except BaseException:
+            state.writer_mutex.release()
+            raise
+        state.owner = threading.get_ident()
+
+    def _unlock(self, state: _Process) -> None:
+        if state.pid != os.getpid():
+            return
+        state.owner = None
+        state.writing = None
+        state.lock.release()
+        state.writer_mutex.release()
+
+    def _checkpoint(self, state: _Process, writer: sqlite3.Connection) -> None:
+        """Fold a long write-ahead log into the file, as far as readers allow, without waiting for them."""
+        size = connect.wal_bytes(self.path)
+        if size < state.checkpoint_mark + _CHECKPOINT_BYTES:
+            return
+        writer.execute("PRAGMA busy_timeout = 0")
+        try:
+            (busy, _, _) = writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            writer.execute(f"PRAGMA busy_timeout = {int(connect._BUSY_SECONDS * 1000)}")
+        state.checkpoint_mark = size if busy else 0
+
+    def file_bytes(self) -> int:
+        """Return the size of the file and its write-ahead log."""
+        return self.path.stat().st_size + connect.wal_bytes(self.path)
+
+    def backup(self, destination: Path) -> None:
+        """Copy the last commit's state to a new file, while others read and write.
+
+        Raises
+        ------
+        StoreExists
+            If the destination exists.
+        """
+        if destination.exists():
+            raise StoreExists(f"{destination} exists; a backup never replaces a file")
+        try:
+            with translated(destination), self._connected(destination, "mode=rwc") as target:
+                with self.reading() as reading:
+                    reading.copy_to(target)
+                target.execute("PRAGMA journal_mode = DELETE")
+        except BaseException:
+            destination.unlink(missing_ok=True)
+            raise
+
+    @staticmethod
+    @contextmanager
+    def _connected(path: Path, options: str) -> Iterator[sqlite3.Connection]:
+        connection = connect.connect(path, options)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """Close all connections; the last handle leaves one file behind. Closing twice is allowed."""
+        if self._closed:
+            return
+        if self._state.pid != os.getpid():
+            _leak(self._state)
+            self._closed = True
+            return
+        if self.in_transaction:
+            raise UnsupportedMode("close() inside transaction(); leave the with block first")
+        state = self._state
+        with state.mutex:
+            self._closed = True
+            connections, state.idle = state.idle, []
+        for connection in connections:
+            connection.close()
+        with state.writer_mutex:
+            if state.writer is not None:
+                state.writer.close()
+                state.writer = None
+        with suppress(BinragError, sqlite3.Error, OSError):
+            self._fold_log(state)
+
+    def _fold_log(self, state: _Process) -> None:
+        """Leave one file behind, in rollback-journal mode, if no other handle is open."""
+        if self._options != "mode=rw" or not os.access(self.path, os.W_OK):
+            return
+        if not self.writable:
+            with self._connected(self.path, "mode=rw") as connection:
+                if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                    return
+        state.lock.acquire(0)
+        try:
+            with self._connected(self.path, "mode=rw") as connection:
+                connection.execute("PRAGMA busy_timeout = 0")
+                connection.execute("PRAGMA journal_mode = DELETE")
+            state.lock.remove()
+        finally:
+            state.lock.release()

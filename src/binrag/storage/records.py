@@ -1,0 +1,171 @@
+"""msgpack records, metadata rules, and checksums. Bytes in and out; nothing here opens anything."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import date, datetime
+from typing import Any
+
+import msgpack
+import numpy as np
+import xxhash
+
+from binrag.errors import CorruptStore, InvalidMetadata
+from binrag.types import Metadata
+
+_DATETIME = 1
+_DATE = 2
+_MAX_DEPTH = 64
+_INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
+
+
+def checksum(*fields: str | bytes | int | None) -> int:
+    """Return the xxh3-64 of the fields, each framed by kind and length, as a signed 64-bit integer."""
+    digest = xxhash.xxh3_64()
+    for value in fields:
+        if value is None:
+            digest.update(b"n")
+            continue
+        kind, data = _framed(value)
+        digest.update(kind + len(data).to_bytes(8, "little"))
+        digest.update(data)
+    unsigned = digest.intdigest()
+    return int(unsigned - 2**64 if unsigned >= 2**63 else unsigned)
+
+
+def _framed(value: str | bytes | int) -> tuple[bytes, bytes]:
+    if isinstance(value, int):
+        return b"i", value.to_bytes(8, "little", signed=True)
+    if isinstance(value, str):
+        return b"s", value.encode()
+    return b"b", value
+
+
+def check(expected: int, place: str, *fields: str | bytes | int | None) -> None:
+    """Raise `CorruptStore`, naming the place, if the fields' checksum is not the expected one."""
+    if checksum(*fields) != expected:
+        raise CorruptStore(f"checksum mismatch in {place}: the file was damaged; restore it from a backup")
+
+
+def pack(value: Any) -> bytes:
+    """Pack msgpack types, datetimes and dates."""
+    return bytes(msgpack.packb(value, use_bin_type=True, default=_pack_extension))
+
+
+def unpack(data: bytes, place: str) -> Any:
+    """Unpack what `pack` made; anything else is a `CorruptStore` that names the place."""
+    try:
+        return msgpack.unpackb(data, raw=False, strict_map_key=True, ext_hook=_unpack_extension)
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+        raise CorruptStore(f"{place} is not a valid record: {error}") from error
+
+
+def _pack_extension(value: Any) -> msgpack.ExtType:
+    if isinstance(value, datetime):
+        return msgpack.ExtType(_DATETIME, value.isoformat().encode())
+    if isinstance(value, date):
+        return msgpack.ExtType(_DATE, value.isoformat().encode())
+    raise TypeError(f"cannot pack {type(value).__name__}")
+
+
+def _unpack_extension(code: int, data: bytes) -> datetime | date:
+    if code == _DATETIME:
+        return datetime.fromisoformat(data.decode())
+    if code == _DATE:
+        return date.fromisoformat(data.decode())
+    raise ValueError(f"unknown extension type {code}")
+
+
+def pack_metadata(metadata: Metadata | None, place: str) -> bytes | None:
+    """Check metadata and pack it.
+
+    Parameters
+    ----------
+    metadata : dict or None
+        Keys are strings; values are None, bool, int of 64 bits, finite float, str, bytes, datetime, date, and
+        lists, tuples and dicts of these. NumPy scalars are stored as the Python value they hold.
+    place : str
+        Whose metadata this is, for the message.
+
+    Returns
+    -------
+    bytes or None
+        ``None`` for no metadata or an empty dict.
+
+    Raises
+    ------
+    InvalidMetadata
+        Names the path of the offending key.
+    """
+    if metadata is None:
+        return None
+    if not isinstance(metadata, dict):
+        raise InvalidMetadata(f"metadata of {place} is {_named(metadata)}, expected a dict with string keys")
+    if not metadata:
+        return None
+    return pack(_plain(metadata, f"metadata of {place}", ()))
+
+
+def _plain(value: Any, place: str, path: tuple[str | int, ...]) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, bytes, datetime, date)):
+        return value
+    if isinstance(value, str):
+        return _checked_text(value, place, path)
+    if isinstance(value, (int, float)):
+        return _checked_number(value, place, path)
+    if len(path) >= _MAX_DEPTH:
+        raise InvalidMetadata(f"{place}: {_shown(path)} is nested more than {_MAX_DEPTH} levels deep")
+    if isinstance(value, dict):
+        return {_checked_key(k, place, path): _plain(v, place, (*path, k)) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, place, (*path, i)) for i, item in enumerate(value)]
+    raise InvalidMetadata(
+        f"{place}: {_shown(path)} is {_named(value)}, which cannot be stored; expected None, bool, int, float, "
+        "str, bytes, datetime, date, or lists and dicts of these"
+    )
+
+
+def _checked_key(key: Any, place: str, path: tuple[str | int, ...]) -> str:
+    if not isinstance(key, str):
+        where = f" in {_shown(path)}" if path else ""
+        raise InvalidMetadata(f"{place}: the key {key!r}{where} is {_named(key)}, expected str")
+    return str(_checked_text(key, place, (*path, key)))
+
+
+def _checked_text(value: str, place: str, path: tuple[str | int, ...]) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidMetadata(f"{place}: {_shown(path)} is not valid Unicode text: {error}") from None
+    return str(value)
+
+
+def _checked_number(value: int | float, place: str, path: tuple[str | int, ...]) -> int | float:
+    if isinstance(value, int):
+        if not _INT_MIN <= value <= _INT_MAX:
+            raise InvalidMetadata(
+                f"{place}: {_shown(path)} is the integer {value}, which needs more than 64 bits; store it as str"
+            )
+        return int(value)
+    if not math.isfinite(value):
+        raise InvalidMetadata(f"{place}: {_shown(path)} is {value}, expected a finite number; use None instead")
+    return float(value)
+
+
+def _shown(path: Iterable[str | int]) -> str:
+    """Write a path as one would index it: ``author.tags[2]``."""
+    shown = ""
+    for step in path:
+        if isinstance(step, int):
+            shown += f"[{step}]"
+        else:
+            shown += f".{step}" if shown else str(step)
+    return ascii(shown) if not shown.isprintable() else shown
+
+
+def _named(value: Any) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -1,0 +1,283 @@
+"""Reads and writes of one connection, inside a transaction that somebody else began."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from binrag.errors import CorruptStore
+from binrag.storage.records import check, checksum, pack, unpack
+from binrag.types import Document
+
+_CHUNK = 500
+"""Values of one IN list; SQLite before 3.32 takes 999 at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The counters that every write transaction renews.
+
+    Attributes
+    ----------
+    generation : int
+        Write transactions committed.
+    n_rows : int
+        Rows ever appended; the next row's number.
+    n_truncated : int
+        Texts added that were longer than the encoder reads.
+    """
+
+    generation: int = 0
+    n_rows: int = 0
+    n_truncated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One blob of a part: rows ``4096 no`` to ``4096 no + n_rows``."""
+
+    part: str
+    no: int
+    generation: int
+    n_rows: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TailRow:
+    """The code of a row that is not in a block yet."""
+
+    row: int
+    codes: bytes
+    rescale: bytes
+
+
+class Reading:
+    """What can be read in a transaction. Every record's checksum is verified as it is read."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def get(self, key: str) -> Any:
+        """Return the record under a key of ``meta``, or None."""
+        found = self._connection.execute("SELECT value, checksum FROM meta WHERE key = ?", (key,)).fetchone()
+        if found is None:
+            return None
+        check(found[1], f"meta record {key!r}", key, found[0])
+        return unpack(found[0], f"meta record {key!r}")
+
+    def head(self) -> Head:
+        """Return the counters."""
+        record = self.get("head")
+        if record is None:
+            raise CorruptStore("the store has no meta record 'head'")
+        return Head(**record)
+
+    def count(self, tenant: str) -> int:
+        """Count a tenant's documents."""
+        query = "SELECT count(*) FROM documents WHERE tenant = ?"
+        return int(self._connection.execute(query, (tenant,)).fetchone()[0])
+
+    def documents_by_id(self, tenant: str, ids: Sequence[str]) -> dict[str, Document]:
+        """Return the documents that exist, by id."""
+        found: dict[str, Document] = {}
+        for some, marks in _chunks(ids):
+            where = f"tenant = ? AND id IN ({marks})"
+            for _, document in self._documents(where, (tenant, *some)):
+                found[document.id] = document
+        return found
+
+    def documents_by_row(self, rows: Sequence[int]) -> dict[int, Document]:
+        """Return the documents that exist, by row."""
+        found: dict[int, Document] = {}
+        for some, marks in _chunks(rows):
+            found.update(self._documents(f"row IN ({marks})", some))
+        return found
+
+    def documents_after(self, tenant: str, row: int, limit: int) -> list[tuple[int, Document]]:
+        """Return a page of a tenant's documents in row order, from after `row`."""
+        return list(self._documents("tenant = ? AND row > ? ORDER BY row LIMIT ?", (tenant, row, limit)))
+
+    def _documents(self, where: str, values: Sequence[Any]) -> Iterator[tuple[int, Document]]:
+        query = f"SELECT row, tenant, id, text, metadata, checksum FROM documents WHERE {where}"
+        for row, tenant, id_, text, metadata, stored in self._connection.execute(query, values):
+            place = f"document {id_!r} (row {row})"
+            check(stored, place, row, tenant, id_, text, metadata)
+            yield row, Document(id_, text, {} if metadata is None else unpack(metadata, place))
+
+    def vectors(self, rows: Sequence[int]) -> list[bytes]:
+        """Return the kept vectors' blobs of these rows, in this order.
+
+        Raises
+        ------
+        CorruptStore
+            If one is missing.
+        """
+        found: dict[int, bytes] = {}
+        for some, marks in _chunks(rows):
+            query = f"SELECT row, vector, checksum FROM vectors WHERE row IN ({marks})"
+            for row, vector, stored in self._connection.execute(query, some):
+                check(stored, f"vector of row {row}", row, vector)
+                found[row] = vector
+        try:
+            return [found[row] for row in rows]
+        except KeyError as error:
+            raise CorruptStore(f"the kept vector of row {error} is missing") from None
+
+    def blocks(self, part: str, newer_than: int = -1) -> Iterator[Block]:
+        """Yield a part's blocks written after a generation, in order."""
+        query = """
+            SELECT no, generation, n_rows, checksum, data FROM blocks
+            WHERE part = ? AND generation > ? ORDER BY no
+        """
+        for no, generation, n_rows, stored, data in self._connection.execute(query, (part, newer_than)):
+            check(stored, f"block {no} of part {part!r}", part, no, generation, n_rows, data)
+            yield Block(part, no, generation, n_rows, data)
+
+    def block(self, part: str, no: int) -> Block | None:
+        """Return one block, or None."""
+        query = "SELECT generation, n_rows, checksum, data FROM blocks WHERE part = ? AND no = ?"
+        found = self._connection.execute(query, (part, no)).fetchone()
+        if found is None:
+            return None
+        generation, n_rows, stored, data = found
+        check(stored, f"block {no} of part {part!r}", part, no, generation, n_rows, data)
+        return Block(part, no, generation, n_rows, data)
+
+    def tail(self, first_row: int) -> list[TailRow]:
+        """Return the tail's rows from `first_row` on, in order."""
+        query = "SELECT row, codes, rescale, checksum FROM tail WHERE row >= ? ORDER BY row"
+        rows = []
+        for row, codes, rescale, stored in self._connection.execute(query, (first_row,)):
+            check(stored, f"tail row {row}", row, codes, rescale)
+            rows.append(TailRow(row, codes, rescale))
+        return rows
+
+    def copy_to(self, target: sqlite3.Connection) -> None:
+        """Copy the whole database to another connection."""
+        self._connection.backup(target)
+
+    def sizes(self) -> dict[str, int]:
+        """Return bytes by kind: ``codes`` (with rescale factors and liveness), ``vectors``, ``texts``."""
+        queries = {
+            "codes": """
+                SELECT (SELECT coalesce(sum(length(data)), 0) FROM blocks)
+                     + (SELECT coalesce(sum(length(codes) + length(rescale)), 0) FROM tail)
+            """,
+            "vectors": "SELECT coalesce(sum(length(vector)), 0) FROM vectors",
+            "texts": """
+                SELECT coalesce(sum(length(CAST(text AS BLOB))), 0) + coalesce(sum(length(metadata)), 0)
+                     + coalesce(sum(length(CAST(id AS BLOB))), 0) FROM documents
+            """,
+        }
+        return {kind: int(self._connection.execute(query).fetchone()[0]) for kind, query in queries.items()}
+
+
+class Writing(Reading):
+    """What can be written in a write transaction.
+
+    Attributes
+    ----------
+    generation : int
+        The generation that this transaction will commit.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(connection)
+        self.generation = self.head().generation + 1
+        self._changes = connection.total_changes
+
+    @classmethod
+    def create(cls, connection: sqlite3.Connection, records: dict[str, Any]) -> None:
+        """Write the first records of a new store."""
+        insert = "INSERT INTO meta (key, value, checksum) VALUES (?, ?, ?)"
+        for key, value in {**records, "head": asdict(Head())}.items():
+            data = pack(value)
+            connection.execute(insert, (key, data, checksum(key, data)))
+
+    def finish(self) -> None:
+        """Raise the generation, if anything was written."""
+        if self._connection.total_changes != self._changes:
+            self.put_head(replace(self.head(), generation=self.generation))
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo what was written inside if it raises."""
+        self._connection.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK TO part")
+            raise
+        finally:
+            self._connection.execute("RELEASE part")
+
+    def put(self, key: str, value: Any) -> None:
+        """Write a record of ``meta``."""
+        data = pack(value)
+        insert = "INSERT OR REPLACE INTO meta (key, value, checksum) VALUES (?, ?, ?)"
+        self._connection.execute(insert, (key, data, checksum(key, data)))
+
+    def put_head(self, head: Head) -> None:
+        """Write the counters."""
+        self.put("head", asdict(head))
+
+    def remove_documents(self, tenant: str, ids: Sequence[str]) -> list[int]:
+        """Delete documents and their kept vectors; return the rows they had."""
+        removed: list[int] = []
+        for some, marks in _chunks(ids):
+            delete = f"DELETE FROM documents WHERE tenant = ? AND id IN ({marks}) RETURNING row"
+            rows = [row for (row,) in self._connection.execute(delete, (tenant, *some)).fetchall()]
+            for some_rows, row_marks in _chunks(rows):
+                self._connection.execute(f"DELETE FROM vectors WHERE row IN ({row_marks})", some_rows)
+            removed += rows
+        return removed
+
+    def add_documents(
+        self, first_row: int, tenant: str, documents: Iterable[tuple[str, str | None, bytes | None]]
+    ) -> None:
+        """Insert (id, text, packed metadata) at consecutive rows; the ids are not in the table."""
+        insert = "INSERT INTO documents (row, tenant, id, text, metadata, checksum) VALUES (?, ?, ?, ?, ?, ?)"
+        self._connection.executemany(
+            insert,
+            (
+                (row, tenant, id_, text, metadata, checksum(row, tenant, id_, text, metadata))
+                for row, (id_, text, metadata) in enumerate(documents, first_row)
+            ),
+        )
+
+    def add_vectors(self, first_row: int, vectors: Iterable[bytes]) -> None:
+        """Insert kept vectors at consecutive rows."""
+        insert = "INSERT INTO vectors (row, vector, checksum) VALUES (?, ?, ?)"
+        rows = ((row, vector, checksum(row, vector)) for row, vector in enumerate(vectors, first_row))
+        self._connection.executemany(insert, rows)
+
+    def add_tail(self, rows: Iterable[TailRow]) -> None:
+        """Append rows to the tail."""
+        insert = "INSERT INTO tail (row, codes, rescale, checksum) VALUES (?, ?, ?, ?)"
+        self._connection.executemany(
+            insert, ((r.row, r.codes, r.rescale, checksum(r.row, r.codes, r.rescale)) for r in rows)
+        )
+
+    def cut_tail(self, before_row: int) -> None:
+        """Drop the tail's rows below `before_row`: they are in blocks now."""
+        self._connection.execute("DELETE FROM tail WHERE row < ?", (before_row,))
+
+    def put_block(self, part: str, no: int, n_rows: int, data: bytes) -> None:
+        """Write a block under this transaction's generation."""
+        fields = (part, no, self.generation, n_rows, data)
+        insert = """
+            INSERT OR REPLACE INTO blocks (part, no, generation, n_rows, checksum, data)
+            VALUES (?, ?, ?, ?, ?, ?)
+        """
+        self._connection.execute(insert, (*fields[:4], checksum(*fields), data))
+
+
+def _chunks(values: Sequence[Any]) -> Iterator[tuple[Sequence[Any], str]]:
+    """Cut values into IN lists: (values, placeholders)."""
+    for start in range(0, len(values), _CHUNK):
+        some = values[start : start + _CHUNK]
+        yield some, ",".join("?" * len(some))

@@ -1,0 +1,44 @@
+"""The cold tier: how a kept vector is written."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from binrag.errors import CorruptStore
+from binrag.types import Float32, KeepVectors
+
+_LEVELS = np.float32(127)
+
+
+def encode_vectors(vectors: Float32, keep: KeepVectors) -> list[bytes]:
+    """Encode vectors for disk, one blob a row.
+
+    Parameters
+    ----------
+    vectors : float32 (n, dim)
+        Finite, not zero.
+    keep : "int8" or "float16"
+        int8: a float32 scale, max|x| / 127, then one signed byte a dimension. float16: a float32 scale, max|x|,
+        then x / scale, two bytes a dimension.
+
+    Returns
+    -------
+    list of bytes
+        n blobs of 4 + dim or 4 + 2 dim bytes.
+    """
+    peaks = np.abs(vectors).max(axis=1)
+    scales = (peaks / _LEVELS if keep == "int8" else peaks).astype("<f4")
+    levels = vectors / scales[:, None]
+    data = np.rint(levels).astype(np.int8) if keep == "int8" else levels.astype("<f2")
+    return [s.tobytes() + row.tobytes() for s, row in zip(scales, data, strict=True)]
+
+
+def decode_vectors(blobs: list[bytes], keep: KeepVectors, dim: int) -> Float32:
+    """Decode what `encode_vectors` wrote: float32 (n, dim)."""
+    width = 4 + (dim if keep == "int8" else 2 * dim)
+    if any(len(blob) != width for blob in blobs):
+        raise CorruptStore(f"a kept vector does not have the {width} bytes of {keep} in {dim} dimensions")
+    raw = np.frombuffer(b"".join(blobs), dtype=np.uint8).reshape(len(blobs), width)
+    scales = np.ascontiguousarray(raw[:, :4]).view("<f4")
+    levels = np.ascontiguousarray(raw[:, 4:]).view(np.int8 if keep == "int8" else "<f2")
+    return np.asarray(levels.astype(np.float32) * scales, dtype=np.float32)

@@ -1,0 +1,5 @@
+"""The façade."""
+
+from binrag.store.store import Store
+
+__all__ = ["Store"]

@@ -1,0 +1,214 @@
+"""From what the user gave to checked batches, and a place to keep them while they are encoded."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import msgpack
+import numpy as np
+
+from binrag.errors import InvalidInput
+from binrag.storage.records import pack_metadata
+from binrag.types import Float32
+
+_SPOOL_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some documents of one `add` call.
+
+    Attributes
+    ----------
+    ids : list of str
+        Given or generated.
+    texts : list of str or None
+        ``None`` where only a vector was given.
+    metadata : list of bytes or None
+        Packed.
+    vectors : float32 (n, dim), or None before encoding
+    n_truncated : int
+        Texts longer than the encoder reads.
+    is_encoded : bool
+        Whether the encoder made the vectors.
+    """
+
+    ids: list[str]
+    texts: list[str | None]
+    metadata: list[bytes | None]
+    vectors: Any = None
+    n_truncated: int = 0
+    is_encoded: bool = False
+
+    def with_vectors(self, vectors: Float32) -> Batch:
+        """Return the batch with the vectors that were given."""
+        return Batch(self.ids, self.texts, self.metadata, vectors)
+
+    def encoded(self, vectors: Float32, n_truncated: int) -> Batch:
+        """Return the batch with the vectors that the encoder made."""
+        return Batch(self.ids, self.texts, self.metadata, vectors, n_truncated, True)
+
+    def name_of_vector(self, i: int) -> str:
+        """Return what to call vector i in a message."""
+        return f"the vector of {self.ids[min(i, len(self.ids) - 1)]!r}"
+
+    def latest(self) -> Batch:
+        """Return the batch with the last document of every id."""
+        last = {id_: i for i, id_ in enumerate(self.ids)}
+        if len(last) == len(self.ids):
+            return self
+        keep = sorted(last.values())
+        return Batch(
+            [self.ids[i] for i in keep],
+            [self.texts[i] for i in keep],
+            [self.metadata[i] for i in keep],
+            self.vectors[keep],
+            self.n_truncated,
+        )
+
+
+def length_of(*inputs: Any) -> int | None:
+    """Return the common length of the inputs that have one, or None.
+
+    Raises
+    ------
+    InvalidInput
+        If two lengths differ.
+    """
+    names = ("texts", "ids", "metadata", "vectors")
+    lengths = {name: len(v) for name, v in zip(names, inputs, strict=True) if hasattr(v, "__len__")}
+    if len(set(lengths.values())) > 1:
+        shown = ", ".join(f"{n} {name}" for name, n in lengths.items())
+        raise InvalidInput(f"got {shown}; expected as many of each; nothing was stored")
+    return next(iter(lengths.values()), None)
+
+
+def batches(
+    texts: Iterable[str] | None,
+    ids: Iterable[str] | None,
+    metadata: Iterable[dict[str, Any] | None] | None,
+    vectors: Iterable[Any] | None,
+    size: int,
+) -> Iterator[Batch]:
+    """Cut the inputs into checked batches of up to `size` documents, reading no further than needed.
+
+    Raises
+    ------
+    InvalidInput
+        A text, an id, or inputs of different lengths.
+    InvalidMetadata
+    """
+    takers = [_taker(given) for given in (texts, ids, metadata, vectors)]
+    start = 0
+    while True:
+        columns = [take(start, size) for take in takers]
+        n = max(len(column) for column in columns if column is not None)
+        if any(column is not None and len(column) != n for column in columns):
+            raise InvalidInput(
+                f"texts, ids, metadata and vectors are not of one length: one ended before document {start + n}; "
+                "nothing of this call was stored"
+            )
+        if n == 0:
+            return
+        yield _checked(columns, start, n)
+        start += n
+
+
+def _taker(given: Iterable[Any] | None) -> Callable[[int, int], Any]:
+    """Return what takes the next `size` values, which start at `start`; None stays None."""
+    if given is None:
+        return lambda start, size: None
+    if isinstance(given, np.ndarray):
+        return lambda start, size: given[start : start + size]
+    values = iter(given)
+    return lambda start, size: list(islice(values, size))
+
+
+def _checked(columns: list[Any], start: int, n: int) -> Batch:
+    texts, ids, metadata, vectors = columns
+    names = [str(uuid.uuid4()) for _ in range(n)] if ids is None else ids
+    for i, name in enumerate(names):
+        _check_text(name, f"ids[{start + i}]")
+        if not name:
+            raise InvalidInput(f"ids[{start + i}] is empty; expected a non-empty string")
+    for i, text in enumerate(texts or ()):
+        _check_text(text, f"texts[{start + i}]")
+        if vectors is None and not text.strip():
+            raise InvalidInput(
+                f"texts[{start + i}] (id {names[i]!r}) is empty; an encoder needs text: leave it out or give vectors"
+            )
+    packed = [pack_metadata(m, repr(name)) for m, name in zip(metadata or [None] * n, names, strict=True)]
+    return Batch(list(names), list(texts or [None] * n), packed, vectors)
+
+
+def _check_text(value: Any, place: str) -> None:
+    if not isinstance(value, str):
+        raise InvalidInput(f"{place} is a {type(value).__name__}, expected str")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{place} is not valid Unicode text: {error}") from None
+
+
+def checked_ids(ids: Any) -> Sequence[str]:
+    """Return ids as a list of strings.
+
+    Raises
+    ------
+    InvalidInput
+        If it is one string, or holds anything but strings.
+    """
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+        raise InvalidInput(f"ids is {ids!r}, expected a list of ids such as [{ids!r}]")
+    listed = list(ids)
+    for i, id_ in enumerate(listed):
+        _check_text(id_, f"ids[{i}]")
+    return listed
+
+
+class Spool:
+    """Encoded batches, kept in memory up to 64 MiB and in a temporary file beyond."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115
+        self.n_documents = 0
+        self.is_encoded = False
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the memory or the temporary file back."""
+        self._file.close()
+
+    def append(self, batch: Batch) -> None:
+        """Keep a batch."""
+        vectors: Float32 = batch.vectors
+        fields = (
+            batch.ids,
+            batch.texts,
+            batch.metadata,
+            vectors.shape[1],
+            vectors.tobytes(),
+            batch.n_truncated,
+        )
+        data = msgpack.packb(fields, use_bin_type=True)
+        self._file.write(len(data).to_bytes(8, "little") + data)
+        self.n_documents += len(batch.ids)
+        self.is_encoded |= batch.is_encoded
+
+    def __iter__(self) -> Iterator[Batch]:
+        self._file.seek(0)
+        while prefix := self._file.read(8):
+            data = self._file.read(int.from_bytes(prefix, "little"))
+            ids, texts, metadata, dim, vectors, n_truncated = msgpack.unpackb(data, raw=False)
+            matrix = np.frombuffer(vectors, dtype=np.float32).reshape(-1, dim)
+            yield Batch(ids, texts, metadata, matrix, n_truncated)

@@ -1,0 +1,173 @@
+"""The store's encoder: checked against the recorded one before its vectors count."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from typing import Any
+
+import numpy as np
+
+from binrag.errors import DimensionMismatch, EncoderMismatch, InvalidInput, TruncatedTextWarning
+from binrag.protocols import Encoder
+from binrag.storage import Writing
+from binrag.store.batches import Batch
+from binrag.store.space import VectorSpace, checked_vectors
+from binrag.types import Float32, Similarity
+
+CANARIES = (
+    "The quick brown fox jumps over the lazy dog.",
+    "How do I read a file line by line?",
+    "0123456789 !?",
+)
+"""Texts whose vectors identify an encoder."""
+
+_MIN_COSINE = 0.999
+
+
+class CheckedEncoder:
+    """An encoder, or the lack of one, and the checks that its vectors belong into the store.
+
+    Parameters
+    ----------
+    encoder : Encoder or None
+        The encoder.
+    """
+
+    def __init__(self, encoder: Encoder | None) -> None:
+        self.encoder = encoder
+        self._record: dict[str, Any] | None = None
+        self._is_checked = False
+        self._mutex = threading.Lock()
+
+    def required(self, recorded: str | None) -> Encoder:
+        """Return the encoder; without one, say which the store was made with."""
+        if self.encoder is None:
+            made = f"its vectors are of {recorded!r}" if recorded else "its vectors were given, not encoded"
+            raise EncoderMismatch(
+                f"text was given, and the store was opened without an encoder ({made}); open it with encoder=…, or "
+                "give vectors"
+            )
+        return self.encoder
+
+    @property
+    def similarity(self) -> Similarity:
+        """How vectors are compared: as the encoder says, else by the cosine."""
+        return "cosine" if self.encoder is None else self.encoder.similarity
+
+    def check(self, record: dict[str, Any] | None, space: VectorSpace | None) -> None:
+        """Compare the encoder with the recorded one, at the first encoding by this handle.
+
+        Raises
+        ------
+        EncoderMismatch
+            Names both.
+        """
+        encoder = self.required(record["encoder_id"] if record else None)
+        with self._mutex:
+            if not self._is_checked:
+                self._record = self._signature(encoder)
+                self._compare(record, space)
+                self._is_checked = True
+
+    def _signature(self, encoder: Encoder) -> dict[str, Any]:
+        texts = list(CANARIES)
+        sides = {}
+        for side, encode in (("document", encoder.encode_document), ("query", encoder.encode_query)):
+            sides[side] = checked_vectors(encode(texts), None, lambda i: f"the {side} vector of {texts[i]!r}")  # noqa: B023
+        if sides["document"].shape != sides["query"].shape:
+            raise EncoderMismatch(
+                f"{encoder.encoder_id} encodes documents as {sides['document'].shape[1]} dimensions and queries as "
+                f"{sides['query'].shape[1]}; expected the same"
+            )
+        return {
+            "encoder_id": encoder.encoder_id,
+            "similarity": encoder.similarity,
+            "dim": sides["document"].shape[1],
+            "document": sides["document"].astype("<f4").tobytes(),
+            "query": sides["query"].astype("<f4").tobytes(),
+        }
+
+    def _compare(self, record: dict[str, Any] | None, space: VectorSpace | None) -> None:
+        mine = self._record
+        assert mine is not None
+        if space is not None and (mine["dim"], mine["similarity"]) != (space.dim, space.similarity):
+            made = f" of {record['encoder_id']!r}" if record else ""
+            raise EncoderMismatch(
+                f"the store's vectors{made} have {space.dim} dimensions and are compared by {space.similarity}; the "
+                f"encoder {mine['encoder_id']!r} gives {mine['dim']} dimensions for {mine['similarity']}"
+            )
+        if record is None:
+            return
+        for side in ("document", "query"):
+            cosine = _least_cosine(record[side], mine[side], record["dim"], mine["dim"])
+            if cosine <= _MIN_COSINE:
+                raise EncoderMismatch(
+                    f"the store's vectors are of {record['encoder_id']!r}; the encoder given, {mine['encoder_id']!r}, "
+                    f"encodes a {side} otherwise (cosine {cosine:.4f}, expected more than {_MIN_COSINE}); open the "
+                    "store with the encoder it was made with"
+                )
+
+    def write(self, writing: Writing, space: VectorSpace | None) -> None:
+        """Record the encoder with the first texts; another writer may have come first with another one."""
+        if self._record is None:
+            return
+        record = writing.get("encoder")
+        if record is None:
+            writing.put("encoder", self._record)
+        else:
+            self._compare(record, space)
+
+    def encode_documents(self, batch: Batch, dim: int | None) -> Batch:
+        """Encode a batch's texts.
+
+        Raises
+        ------
+        InvalidVector, EncoderMismatch
+            If the encoder returns anything but one finite vector a text, all of one dimension.
+        """
+        assert self.encoder is not None
+        texts = [str(text) for text in batch.texts]
+        n_truncated = self.encoder.count_truncated(texts)
+        vectors = self._encoded(self.encoder.encode_document(texts), batch.ids, dim)
+        return batch.encoded(vectors, n_truncated)
+
+    def encode_queries(self, texts: list[str], dim: int | None) -> Float32:
+        """Encode queries: float32 (n, dim)."""
+        assert self.encoder is not None
+        for text in texts:
+            if not text.strip():
+                raise InvalidInput("the query is empty; expected text, or a vector")
+        return self._encoded(self.encoder.encode_query(texts), texts, dim)
+
+    def _encoded(self, values: Any, names: list[str], dim: int | None) -> Float32:
+        assert self.encoder is not None
+        id_ = self.encoder.encoder_id
+        try:
+            vectors = checked_vectors(
+                values, dim, lambda i: f"the vector of {names[min(i, len(names) - 1)]!r} by {id_!r}"
+            )
+        except DimensionMismatch as error:
+            raise EncoderMismatch(str(error)) from None
+        if len(vectors) != len(names):
+            raise EncoderMismatch(f"{id_!r} gave {len(vectors)} vectors for {len(names)} texts")
+        return vectors
+
+
+def _least_cosine(recorded: bytes, mine: bytes, recorded_dim: int, dim: int) -> float:
+    if recorded_dim != dim:
+        return 0.0
+    a, b = (np.frombuffer(side, dtype="<f4").reshape(-1, dim).astype(np.float64) for side in (recorded, mine))
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return float(((a * b).sum(axis=1) / norms).min())
+
+
+def warn_of_truncated(n_truncated: int, n_texts: int) -> None:
+    """Warn that texts were longer than the encoder reads."""
+    if n_truncated:
+        warnings.warn(
+            f"{n_truncated:,} of {n_texts:,} texts are longer than the encoder reads; what comes after its limit "
+            "cannot be found: split them into shorter documents",
+            TruncatedTextWarning,
+            stacklevel=4,
+        )

@@ -1,0 +1,120 @@
+"""The space a store's vectors live in, and the only door through which vectors enter it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from binrag.binarizers import RotatedSignBinarizer, SignBinarizer
+from binrag.errors import DimensionMismatch, InvalidVector
+from binrag.protocols import Binarizer
+from binrag.registry import binarizer_from_record, record_of
+from binrag.storage import Reading, Writing
+from binrag.types import Float32, Query, Similarity
+
+BINARIZERS: dict[str, Callable[[int, int], Binarizer]] = {
+    "auto": lambda dim, seed: SignBinarizer(dim),
+    "sign": lambda dim, seed: SignBinarizer(dim),
+    "rotated-sign": lambda dim, seed: RotatedSignBinarizer(dim, seed=seed),
+}
+"""What ``binarizer=`` names: dimension and seed to a training-free binarizer."""
+
+
+@dataclass(frozen=True, slots=True)
+class VectorSpace:
+    """Dimension, similarity and binarizer; fixed once the first vector is stored."""
+
+    dim: int
+    similarity: Similarity
+    binarizer: Binarizer
+
+    @classmethod
+    def read(cls, reading: Reading) -> VectorSpace | None:
+        """Return the recorded space, None before the first vector."""
+        record = reading.get("space")
+        if record is None:
+            return None
+        return cls(record["dim"], record["similarity"], binarizer_from_record(record["binarizer"]))
+
+    @classmethod
+    def create(cls, binarizer: str, seed: int, dim: int, similarity: Similarity) -> VectorSpace:
+        """Make the space of a store's first vectors."""
+        return cls(dim, similarity, BINARIZERS[binarizer](dim, seed))
+
+    @property
+    def code_bytes(self) -> int:
+        """Bytes a row in memory: words and the rescale factor."""
+        return -(-self.binarizer.n_bits // 64) * 8 + 2
+
+    def write(self, writing: Writing) -> None:
+        """Record the space."""
+        record = {"dim": self.dim, "similarity": self.similarity, "binarizer": record_of(self.binarizer)}
+        writing.put("space", record)
+
+    def prepared(self, vectors: Float32) -> Float32:
+        """Scale checked vectors to unit length where the similarity is the cosine: float32 (n, dim)."""
+        if self.similarity == "dot":
+            return vectors
+        doubles = vectors.astype(np.float64)
+        norms = np.sqrt((doubles**2).sum(axis=1, keepdims=True))
+        return np.asarray(doubles / norms, dtype=np.float32)
+
+    def query(self, vector: Float32) -> Query:
+        """Prepare a checked query vector, float32 (dim,)."""
+        return self.binarizer.query(self.prepared(vector[None])[0])
+
+
+def checked_vectors(values: Any, dim: int | None, name: Callable[[int], str]) -> Float32:
+    """Check vectors and make them float32.
+
+    Parameters
+    ----------
+    values : array_like (n, dim)
+        What the user or an encoder gave.
+    dim : int or None
+        The expected dimension, if one is.
+    name : callable
+        What to call row i in a message.
+
+    Returns
+    -------
+    float32 (n, dim)
+
+    Raises
+    ------
+    InvalidVector
+        Not numbers, not a matrix, NaN, infinity, or zero.
+    DimensionMismatch
+        Another dimension than expected.
+    """
+    try:
+        given = np.asarray(values)
+        if given.dtype == object or given.dtype.kind not in "fiu":
+            raise InvalidVector(f"vectors have dtype {given.dtype}, expected floating-point numbers")
+        with np.errstate(over="ignore"):
+            vectors = given.astype(np.float32)
+    except InvalidVector:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InvalidVector(
+            f"vectors are not a matrix of numbers, all of one length: {error}; expected float (n, dim)"
+        ) from error
+    if vectors.ndim != 2:
+        raise InvalidVector(f"vectors have shape {vectors.shape}, expected (n, dim)")
+    if dim is not None and vectors.shape[1] != dim:
+        raise DimensionMismatch(
+            f"{name(0)} has {vectors.shape[1]} dimensions, the store's vectors have {dim}; use the encoder that the "
+            "store was made with, or make a new store"
+        )
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        row = int(finite.argmin())
+        place = int(np.isfinite(vectors[row]).argmin())
+        raise InvalidVector(f"{name(row)} has {vectors[row][place]} at dimension {place}, expected finite numbers")
+    zero = ~vectors.any(axis=1)
+    if zero.any():
+        raise InvalidVector(f"{name(int(zero.argmax()))} is all zeros: it has no direction to compare")
+    return vectors

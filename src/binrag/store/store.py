@@ -1,0 +1,435 @@
+"""`Store`: text in, answers out, one file."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from binrag import pipeline
+from binrag.encoders import resolve_encoder
+from binrag.errors import InvalidInput, InvalidVector
+from binrag.storage import Database, Reading
+from binrag.storage.schema import FORMAT_VERSION
+from binrag.storage.vectors import decode_vectors
+from binrag.store import writer
+from binrag.store.batches import Batch, Spool, batches, checked_ids, length_of
+from binrag.store.encoding import CheckedEncoder, warn_of_truncated
+from binrag.store.progress import progress_of
+from binrag.store.settings import Settings, check_mode, checked_candidates, checked_count
+from binrag.store.snapshot import Snapshot
+from binrag.store.space import VectorSpace, checked_vectors
+from binrag.types import Document, Float32, Hit, KeepVectors, Metadata, Mode, Progress, StoreInfo, StoreStats
+
+_TENANT = ""
+_PAGE = 256
+
+
+class Store:
+    """Documents, their codes and their vectors, in one file.
+
+    Make one with `Store.open`. A store may be used from any thread; it is a context manager that closes itself.
+    """
+
+    def __init__(self, database: Database, encoder: CheckedEncoder, settings: Settings) -> None:
+        self._database = database
+        self._encoder = encoder
+        self._settings = settings
+        self._snapshot = Snapshot()
+        self._refreshing = threading.Lock()
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        mode: Mode = "c",
+        *,
+        encoder: Any = None,
+        binarizer: str | None = None,
+        dim: int | None = None,
+        keep_vectors: KeepVectors | None = None,
+        lock_timeout: float = 10.0,
+        seed: int | None = None,
+    ) -> Store:
+        """Open a store, or create it.
+
+        Parameters
+        ----------
+        path : str or path
+            The file.
+        mode : "c", "r", "rw" or "x"
+            Read and write, created if missing; read only; read and write, must exist; create, must not exist.
+        encoder : str, path, SentenceTransformer, embeddings, callable, Encoder or None
+            What encodes texts: a model's name or folder; a loaded model; an object with ``embed_documents`` and
+            ``embed_query``; a function from a list of texts to vectors. ``"recorded"`` loads the model that the
+            file names. None: vectors only. It is compared with the recorded one at the first encoding.
+        binarizer : "auto", "sign" or "rotated-sign", optional
+            How vectors become codes; "auto" if a new store is made without saying.
+        dim : int, optional
+            Dimension of the vectors, 1 to 4,096; by default that of the first vector.
+        keep_vectors : "int8", "float16" or "none", optional
+            What is kept on disk to score the last candidates by; "int8" if a new store is made without saying.
+        lock_timeout : float
+            Seconds to wait for another writer.
+        seed : int, optional
+            Draws what a binarizer draws; 0 if a new store is made without saying.
+
+        Raises
+        ------
+        StoreNotFound, StoreExists, NotAStore, FormatVersionError, ReadOnlyStore, StoreLocked
+            The file cannot be opened in this mode.
+        BinarizerMismatch, DimensionMismatch, InvalidInput
+            A setting that contradicts the file's, or makes no sense.
+        """
+        check_mode(mode, lock_timeout)
+        asked = Settings(binarizer, dim, keep_vectors, seed)
+        asked.check()
+        database = Database.open(Path(path), mode, lock_timeout, {"settings": asked.record()})
+        try:
+            with database.reading() as reading:
+                recorded = Settings(**reading.get("settings"))
+                asked.check_agreement(recorded, VectorSpace.read(reading))
+                if isinstance(encoder, str) and encoder == "recorded":
+                    encoder = (reading.get("encoder") or {}).get("encoder_id")
+            return cls(database, CheckedEncoder(resolve_encoder(encoder)), recorded)
+        except BaseException:
+            database.close()
+            raise
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._database.path
+
+    def add(
+        self,
+        texts: Iterable[str] | None = None,
+        *,
+        ids: Iterable[str] | None = None,
+        metadata: Iterable[Metadata | None] | None = None,
+        vectors: Iterable[Any] | None = None,
+        batch_size: int = 256,
+        commit_every: int | None = None,
+        progress: Progress = None,
+    ) -> list[str]:
+        """Add documents; one whose id is in the store replaces what was there.
+
+        Everything of one call commits together or not at all, unless `commit_every` is given. Texts are encoded
+        before the store is locked.
+
+        Parameters
+        ----------
+        texts : iterable of str, optional
+            The texts; may be a generator.
+        ids : iterable of str, optional
+            Their names; generated if not given.
+        metadata : iterable of (dict or None), optional
+            Stored with them; see the README for the types.
+        vectors : iterable of float (dim,), or float (n, dim), optional
+            Their vectors, if you have them; else the encoder makes them.
+        batch_size : int
+            Texts encoded at once.
+        commit_every : int, optional
+            Commit after every so many documents; what was committed stays if a later one fails.
+        progress : bool, callable or None
+            True shows a bar, False none; a callable is called with the documents done and their total, if known;
+            None shows a bar on a terminal for long work.
+
+        Returns
+        -------
+        list of str
+            The ids, in the order of the documents.
+
+        Raises
+        ------
+        InvalidInput, InvalidVector, InvalidMetadata, DimensionMismatch, EncoderMismatch
+            Nothing of the call (since the last `commit_every`) was stored.
+        ReadOnlyStore, StoreLocked, StorageFull
+        """
+        self._database.check_writable()
+        if texts is None and vectors is None:
+            raise InvalidInput("got neither texts nor vectors; expected one of them")
+        batch_size = checked_count("batch_size", batch_size)
+        per_commit = None if commit_every is None else checked_count("commit_every", commit_every)
+        total = length_of(texts, ids, metadata, vectors)
+        source = batches(texts, ids, metadata, vectors, min(batch_size, per_commit or batch_size))
+        added: list[str] = []
+        with progress_of(progress, total, "adding") as report:
+            while spool := self._encoded(source, per_commit, report):
+                with spool:
+                    added += self._write(spool)
+        return added
+
+    def _encoded(self, source: Iterator[Batch], limit: int | None, report: Callable[[int], None]) -> Spool | None:
+        """Encode the documents of one commit into a spool; None when there are no more."""
+        spool = Spool()
+        try:
+            with self._database.reading(own_writes=True) as reading:
+                space = VectorSpace.read(reading)
+                encoder_record = reading.get("encoder")
+            dim = space.dim if space else self._settings.dim
+            for batch in source:
+                if batch.vectors is None:
+                    self._encoder.check(encoder_record, space)
+                    batch = self._encoder.encode_documents(batch, dim)
+                else:
+                    batch = batch.with_vectors(checked_vectors(batch.vectors, dim, batch.name_of_vector))
+                dim = batch.vectors.shape[1]
+                spool.append(batch)
+                report(len(batch.ids))
+                if limit is not None and spool.n_documents >= limit:
+                    break
+        except BaseException:
+            spool.close()
+            raise
+        if spool.n_documents:
+            return spool
+        spool.close()
+        return None
+
+    def _write(self, spool: Spool) -> list[str]:
+        added: list[str] = []
+        n_truncated = 0
+        with self._database.writing() as writing:
+            space = VectorSpace.read(writing)
+            if spool.is_encoded:
+                self._encoder.write(writing, space)
+            for batch in spool:
+                if space is None:
+                    space = self._settings.space(batch.vectors.shape[1], self._encoder.similarity)
+                    space.write(writing)
+                writer.append(writing, _TENANT, space, self._keep, batch)
+                added += batch.ids
+                n_truncated += batch.n_truncated
+        warn_of_truncated(n_truncated, len(added))
+        return added
+
+    def search(self, query: str | npt.ArrayLike, k: int = 10, *, n_candidates: int | None = None) -> list[Hit]:
+        """Find the documents most similar to a query.
+
+        Parameters
+        ----------
+        query : str or float (dim,)
+            A text, or its vector.
+        k : int
+            How many hits to return; fewer only if the store holds fewer documents.
+        n_candidates : int, optional
+            How many rows the Hamming scan hands on to be scored by the float query; at least k. More find more
+            of what float32 would find, and take longer.
+
+        Returns
+        -------
+        list of Hit
+            Best first; ties in the order the documents were added.
+
+        Raises
+        ------
+        InvalidInput, InvalidVector, DimensionMismatch, EncoderMismatch, StoreClosed, CorruptStore
+        """
+        if not isinstance(query, str) and np.ndim(query) != 1:
+            raise InvalidVector(f"the query has shape {np.shape(query)}, expected (dim,); search_batch takes several")
+        queries = [query] if isinstance(query, str) else np.asarray(query)[None]
+        return self.search_batch(queries, k, n_candidates=n_candidates)[0]
+
+    def search_batch(
+        self, queries: Sequence[str] | npt.ArrayLike, k: int = 10, *, n_candidates: int | None = None
+    ) -> list[list[Hit]]:
+        """Search for several queries in the same commit's state.
+
+        Parameters
+        ----------
+        queries : list of str, or float (n, dim)
+            The queries.
+        k, n_candidates : int
+            As in `search`, for each query.
+
+        Returns
+        -------
+        list of list of Hit
+            One list a query, each as `search` returns it.
+        """
+        k = checked_count("k", k)
+        n_candidates = checked_candidates(k, n_candidates)
+        vectors = self._query_vectors(queries)
+        with self._view() as (reading, snapshot):
+            return [self._hits(reading, snapshot, vector, k, n_candidates) for vector in vectors]
+
+    def _query_vectors(self, queries: Any) -> Iterable[Float32]:
+        with self._view() as (reading, snapshot):
+            space, record = snapshot.space, reading.get("encoder")
+        dim = space.dim if space else self._settings.dim
+        if isinstance(queries, str):
+            raise InvalidInput("search_batch takes a list of queries; search takes one")
+        if not isinstance(queries, np.ndarray) and any(isinstance(query, str) for query in queries):
+            texts = checked_ids(queries)
+            self._encoder.check(record, space)
+            return self._encoder.encode_queries(list(texts), dim)
+        if len(queries) == 0:
+            return []
+        return checked_vectors(queries, dim, lambda i: f"query vector {i}")
+
+    def _hits(
+        self, reading: Reading, snapshot: Snapshot, vector: Float32, k: int, n_candidates: int | None
+    ) -> list[Hit]:
+        if snapshot.index is None or snapshot.space is None:
+            return []
+        query = snapshot.space.query(vector)
+        candidates = pipeline.retrieve(snapshot.index, query, n_candidates or pipeline.default_candidates(k))
+        if self._keep != "none":
+            n_reads = pipeline.default_reads(k)
+            candidates = pipeline.rescore(candidates, query, n_reads, self._reader(reading, snapshot.space.dim))
+        best = candidates.top(k)
+        documents = reading.documents_by_row(best.rows.tolist())
+        found = ((documents[row], score) for row, score in zip(best.rows.tolist(), best.scores.tolist(), strict=True))
+        return [Hit(document.id, score, document.text, document.metadata) for document, score in found]
+
+    def _reader(self, reading: Reading, dim: int) -> Callable[[Sequence[int]], Float32]:
+        return lambda rows: decode_vectors(reading.vectors(rows), self._keep, dim)
+
+    @contextmanager
+    def _view(self) -> Iterator[tuple[Reading, Snapshot]]:
+        """Read in one transaction, with the snapshot of exactly its commit."""
+        while True:
+            with self._database.reading() as reading:
+                head = reading.head()
+                with self._refreshing:
+                    snapshot = self._snapshot
+                    if head.generation >= snapshot.generation:
+                        snapshot = self._snapshot = snapshot.refreshed(reading, head)
+                if snapshot.generation == head.generation:
+                    yield reading, snapshot
+                    return
+
+    def get(self, ids: Iterable[str]) -> list[Document]:
+        """Return the documents of these ids, in this order; ids that are not in the store are skipped.
+
+        Inside `transaction`, what it has written so far is seen.
+        """
+        names = checked_ids(ids)
+        with self._database.reading(own_writes=True) as reading:
+            found = reading.documents_by_id(_TENANT, names)
+        return [found[name] for name in names if name in found]
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Delete the documents of these ids and return how many there were; unknown ids are no error."""
+        names = checked_ids(ids)
+        with self._database.writing() as writing:
+            return writer.remove(writing, _TENANT, list(names))
+
+    def count(self) -> int:
+        """Count the documents; inside `transaction`, as it has them so far."""
+        with self._database.reading(own_writes=True) as reading:
+            return reading.count(_TENANT)
+
+    def iter(self) -> Iterator[Document]:
+        """Yield all documents in the order they were added; one replaced counts as added then.
+
+        Documents added or deleted meanwhile may or may not be seen.
+        """
+        last = -1
+        while True:
+            with self._database.reading(own_writes=True) as reading:
+                page = reading.documents_after(_TENANT, last, _PAGE)
+            yield from (document for _, document in page)
+            if len(page) < _PAGE:
+                return
+            last = page[-1][0]
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make several calls one commit: all of them, or nothing if the block raises.
+
+        The transaction belongs to the calling thread. `get`, `count` and `iter` see what it has written; `search`
+        sees the last commit.
+
+        Raises
+        ------
+        UnsupportedMode
+            If the thread is inside one already.
+        """
+        with self._database.transaction():
+            yield
+
+    def refresh(self) -> int:
+        """Load what other handles committed, as a search does by itself; return the generation now in view."""
+        with self._view() as (_, snapshot):
+            return snapshot.generation
+
+    def info(self) -> StoreInfo:
+        """Return what the store is: its settings and its encoder."""
+        with self._database.reading() as reading:
+            head, space = reading.head(), VectorSpace.read(reading)
+            record = reading.get("encoder")
+            return StoreInfo(
+                path=str(self.path),
+                format_version=FORMAT_VERSION,
+                n_documents=reading.count(_TENANT),
+                dim=space.dim if space else self._settings.dim,
+                similarity=space.similarity if space else None,
+                encoder=record["encoder_id"] if record else None,
+                binarizer=space.binarizer.component_id if space else str(self._settings.binarizer),
+                n_bits=space.binarizer.n_bits if space else None,
+                code_bytes=space.code_bytes if space else None,
+                keep_vectors=self._keep,
+                n_truncated=head.n_truncated,
+                generation=head.generation,
+            )
+
+    def stats(self) -> StoreStats:
+        """Return what the store costs: rows, and bytes in memory and on disk."""
+        with self._view() as (reading, snapshot):
+            n_rows, n_documents, sizes = reading.head().n_rows, reading.count(_TENANT), reading.sizes()
+            return StoreStats(
+                n_documents=n_documents,
+                n_rows=n_rows,
+                n_dead_rows=n_rows - n_documents,
+                file_bytes=self._database.file_bytes(),
+                memory_bytes=snapshot.index.nbytes if snapshot.index else 0,
+                code_bytes=sizes["codes"],
+                vector_bytes=sizes["vectors"],
+                text_bytes=sizes["texts"],
+            )
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copy the store's last commit to a new file, while others read and write.
+
+        Raises
+        ------
+        StoreExists
+            If there is a file at the path.
+        """
+        self._database.backup(Path(path))
+
+    def close(self) -> None:
+        """Close the store; again is no error. With the last handle, one file is left."""
+        self._database.close()
+        self._snapshot = Snapshot()
+
+    @property
+    def _keep(self) -> KeepVectors:
+        return self._settings.keep_vectors or "int8"
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.path)!r})"
+
+    def __del__(self) -> None:
+        with suppress(Exception):
+            self.close()

@@ -1,0 +1,217 @@
+"""The value objects that pass between the rooms; frozen, and checked where they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Float32: TypeAlias = npt.NDArray[np.float32]
+Float64: TypeAlias = npt.NDArray[np.float64]
+Float16: TypeAlias = npt.NDArray[np.float16]
+Int8: TypeAlias = npt.NDArray[np.int8]
+Int32: TypeAlias = npt.NDArray[np.int32]
+Int64: TypeAlias = npt.NDArray[np.int64]
+UInt8: TypeAlias = npt.NDArray[np.uint8]
+UInt64: TypeAlias = npt.NDArray[np.uint64]
+
+Metadata: TypeAlias = dict[str, Any]
+Mode: TypeAlias = Literal["r", "rw", "c", "x"]
+KeepVectors: TypeAlias = Literal["int8", "float16", "none"]
+Similarity: TypeAlias = Literal["cosine", "dot"]
+Progress: TypeAlias = bool | Callable[[int, int | None], None] | None
+
+GROUP = 16
+"""Rows whose scan words are interleaved."""
+
+BLOCK = 4096
+"""Rows of one block; a multiple of `GROUP` and of 64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What the store holds under an id.
+
+    Attributes
+    ----------
+    id : str
+        The name of the document.
+    text : str or None
+        The text; ``None`` where only a vector was given.
+    metadata : dict
+        What was stored with it; empty if nothing was.
+    """
+
+    id: str
+    text: str | None
+    metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One answer of a search.
+
+    Attributes
+    ----------
+    id : str
+        The document's id.
+    score : float
+        Estimated similarity of query and document, higher is better: the cosine in [-1, 1], or the inner
+        product where the encoder declares ``similarity="dot"``.
+    text : str or None
+        The document's text.
+    metadata : dict
+        The document's metadata.
+    """
+
+    id: str
+    score: float
+    text: str | None
+    metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Rows that one leg retrieved, best first: score descending, row ascending.
+
+    Attributes
+    ----------
+    rows : int64 (n,)
+        Internal row numbers.
+    scores : float64 (n,)
+        Their scores, higher is better.
+    """
+
+    rows: Int64
+    scores: Float64
+
+    def top(self, k: int) -> Candidates:
+        """Return the first `k`."""
+        return Candidates(self.rows[:k], self.scores[:k])
+
+    @classmethod
+    def ordered(cls, rows: Int64, scores: Float64) -> Candidates:
+        """Put rows in the total order: score descending, row ascending."""
+        order = np.lexsort((rows, -scores))
+        return cls(rows[order], scores[order])
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """Binary codes of some rows.
+
+    Attributes
+    ----------
+    words : uint64 (n, n_words)
+        Bit j of a row is bit ``j % 64`` of word ``j // 64``; bits past ``n_bits`` are zero.
+    rescale : float16 (n,)
+        The factor that turns the weighted sum over bits into an unbiased inner product.
+    """
+
+    words: UInt64
+    rescale: Float16
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query, ready to be scanned for and rescored with.
+
+    Attributes
+    ----------
+    vector : float32 (dim,)
+        The query vector; unit length where the store's similarity is the cosine.
+    words : uint64 (n_words,)
+        Its own code, for the Hamming scan.
+    weights : float32 (n_bits,)
+        One weight a bit: ``Wᵀ q`` of the decoder.
+    offset : float
+        ``⟨q, μ⟩`` of the decoder, added to every score.
+    """
+
+    vector: Float32
+    words: UInt64
+    weights: Float32
+    offset: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """What a store is: the settings recorded in the file.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    format_version : int
+        Version of the file format.
+    n_documents : int
+        Live documents.
+    dim : int or None
+        Dimension of the vectors; ``None`` until the first is added.
+    similarity : str or None
+        ``"cosine"`` or ``"dot"``.
+    encoder : str or None
+        Id of the encoder whose vectors the file holds; ``None`` if all vectors were given.
+    binarizer : str
+        Component id of the binarizer.
+    n_bits : int or None
+        Bits of a code.
+    code_bytes : int or None
+        Bytes a row in memory, everything counted.
+    keep_vectors : str
+        ``"int8"``, ``"float16"`` or ``"none"``: what is kept on disk for the last candidates.
+    n_truncated : int
+        Texts added so far that were longer than the encoder reads.
+    generation : int
+        Write transactions committed so far.
+    """
+
+    path: str
+    format_version: int
+    n_documents: int
+    dim: int | None
+    similarity: str | None
+    encoder: str | None
+    binarizer: str
+    n_bits: int | None
+    code_bytes: int | None
+    keep_vectors: str
+    n_truncated: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """What a store costs: rows and bytes.
+
+    Attributes
+    ----------
+    n_documents : int
+        Live documents.
+    n_rows : int
+        Rows ever appended, dead ones included.
+    n_dead_rows : int
+        Rows whose document was deleted or replaced.
+    file_bytes : int
+        Size of the file, its write-ahead log included.
+    memory_bytes : int
+        Codes, rescale factors and liveness, as a search holds them in memory.
+    code_bytes : int
+        Bytes of codes and rescale factors, as stored.
+    vector_bytes : int
+        Bytes of kept vectors on disk.
+    text_bytes : int
+        Bytes of texts, metadata and ids on disk.
+    """
+
+    n_documents: int
+    n_rows: int
+    n_dead_rows: int
+    file_bytes: int
+    memory_bytes: int
+    code_bytes: int
+    vector_bytes: int
+    text_bytes: int
