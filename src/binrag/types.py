@@ -199,11 +199,11 @@ class StoreStats:
         Size of the file, its write-ahead log included.
     memory_bytes : int
         Codes, rescale factors and liveness, as a search holds them in memory.
-    code_bytes : int
+    code_disk_bytes : int
         Bytes of codes and rescale factors, as stored.
-    vector_bytes : int
+    vector_disk_bytes : int
         Bytes of kept vectors on disk.
-    text_bytes : int
+    text_disk_bytes : int
         Bytes of texts, metadata and ids on disk.
     """
 
@@ -212,6 +212,6 @@ class StoreStats:
     n_dead_rows: int
     file_bytes: int
     memory_bytes: int
-    code_bytes: int
-    vector_bytes: int
-    text_bytes: int
+    code_disk_bytes: int
+    vector_disk_bytes: int
+    text_disk_bytes: int

@@ -83,7 +83,7 @@ class Database:
         if path.is_dir():
             raise NotAStore(f"{path} is a folder, expected a file")
         if not path.exists() and mode in ("r", "rw"):
-            raise StoreNotFound(f"there is no file {path}; mode 'c' creates it")
+            raise StoreNotFound(f"there is no file {path}; add documents with mode 'c' (or `binrag add`) to create it")
         if path.exists() and mode == "x":
             raise StoreExists(f"{path} exists; mode 'x' only creates, 'c' opens what is there")
         if not path.parent.is_dir():

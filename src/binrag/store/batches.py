@@ -89,7 +89,7 @@ def length_of(*inputs: Any) -> int | None:
 
 
 def batches(
-    texts: Iterable[str] | None,
+    texts: Iterable[str | None] | None,
     ids: Iterable[str] | None,
     metadata: Iterable[dict[str, Any] | None] | None,
     vectors: Iterable[Any] | None,
@@ -137,6 +137,8 @@ def _checked(columns: list[Any], start: int, n: int) -> Batch:
         if not name:
             raise InvalidInput(f"ids[{start + i}] is empty; expected a non-empty string")
     for i, text in enumerate(texts or ()):
+        if text is None and vectors is not None:
+            continue
         _check_text(text, f"texts[{start + i}]")
         if vectors is None and not text.strip():
             raise InvalidInput(

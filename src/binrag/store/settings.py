@@ -68,7 +68,8 @@ class Settings:
             asked, has = getattr(self, name), getattr(recorded, name)
             if asked is not None and asked != has:
                 raise BinarizerMismatch(
-                    f"{name}={asked!r} was asked for, the store was made with {has!r}; leave it out, or make a new store"
+                    f"{name}={asked!r} was asked for, the store was made with {has!r}; leave it out, or make a new "
+                    "store"
                 )
         if self.keep_vectors is not None and self.keep_vectors != recorded.keep_vectors:
             raise UnsupportedMode(

@@ -110,7 +110,7 @@ class Store:
 
     def add(
         self,
-        texts: Iterable[str] | None = None,
+        texts: Iterable[str | None] | None = None,
         *,
         ids: Iterable[str] | None = None,
         metadata: Iterable[Metadata | None] | None = None,
@@ -127,7 +127,7 @@ class Store:
         Parameters
         ----------
         texts : iterable of str, optional
-            The texts; may be a generator.
+            The texts; may be a generator. Where vectors are given, a text may be None.
         ids : iterable of str, optional
             Their names; generated if not given.
         metadata : iterable of (dict or None), optional
@@ -392,9 +392,9 @@ class Store:
                 n_dead_rows=n_rows - n_documents,
                 file_bytes=self._database.file_bytes(),
                 memory_bytes=snapshot.index.nbytes if snapshot.index else 0,
-                code_bytes=sizes["codes"],
-                vector_bytes=sizes["vectors"],
-                text_bytes=sizes["texts"],
+                code_disk_bytes=sizes["codes"],
+                vector_disk_bytes=sizes["vectors"],
+                text_disk_bytes=sizes["texts"],
             )
 
     def backup(self, path: str | os.PathLike[str]) -> None:

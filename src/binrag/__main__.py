@@ -1,0 +1,7 @@
+"""``python -m binrag``."""
+
+import sys
+
+from binrag.cli import main
+
+sys.exit(main())

@@ -1,0 +1,53 @@
+"""The ``binrag`` command: arguments to the public API, results to text or JSON."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from binrag.cli.parser import make_parser
+from binrag.errors import (
+    BinarizerMismatch,
+    BinragError,
+    CorruptStore,
+    DimensionMismatch,
+    EncoderMismatch,
+    FormatVersionError,
+    NotAStore,
+    StoreLocked,
+)
+
+EXIT_CODES: dict[type[BinragError], int] = {
+    NotAStore: 3,
+    CorruptStore: 3,
+    FormatVersionError: 3,
+    StoreLocked: 4,
+    EncoderMismatch: 5,
+    DimensionMismatch: 5,
+    BinarizerMismatch: 5,
+}
+"""Exit codes of errors that have their own; any other is 1. See `binrag --help`."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        By default ``sys.argv[1:]``.
+    """
+    options = make_parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except BinragError as error:
+        print(f"binrag: {error}", file=sys.stderr)
+        return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
+    except BrokenPipeError:
+        # the reader of our output went away; keep the interpreter from flushing into the closed pipe at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        print("binrag: interrupted", file=sys.stderr)
+        return 130

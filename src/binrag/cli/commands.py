@@ -1,0 +1,109 @@
+"""The short commands: search, ask, get, delete, count, info."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from binrag.cli.output import as_json, bytes_as_text, document_as_text, hits_as_json, hits_as_text
+from binrag.store import Store
+
+
+def open_for_questions(path: str, encoder: str | None) -> Store:
+    """Open a store for reading, with the given encoder or the one that it records, and say which it is."""
+    store = Store.open(path, "r", encoder=encoder or "recorded")
+    recorded = store.info().encoder
+    if encoder is None and recorded is not None:
+        print(f"encoder: {recorded}, as the store records", file=sys.stderr)
+    quiet_loading(encoder or recorded)
+    return store
+
+
+def quiet_loading(encoder: str | None) -> None:
+    """Show no bars while a model loads from a local folder; a download keeps its bars."""
+    if encoder is not None and Path(encoder).is_dir():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def search(options: argparse.Namespace) -> int:
+    """Print the hits of one question."""
+    with open_for_questions(options.store, options.encoder) as store:
+        hits = store.search(" ".join(options.query), options.k, n_candidates=options.n_candidates)
+    print(hits_as_json(hits) if options.json else hits_as_text(hits))
+    return 0
+
+
+def ask(options: argparse.Namespace) -> int:
+    """Answer one question a line until the input ends or a line is empty."""
+    interactive = sys.stdin.isatty()
+    with open_for_questions(options.store, options.encoder) as store:
+        if interactive:
+            print(f"{store.count():,} documents; an empty line ends", file=sys.stderr)
+        while question := _next_question(interactive):
+            hits = store.search(question, options.k, n_candidates=options.n_candidates)
+            print(
+                as_json({"query": question, "hits": [asdict(h) for h in hits]}) if options.json else hits_as_text(hits)
+            )
+            sys.stdout.flush()
+    return 0
+
+
+def _next_question(interactive: bool) -> str:
+    if interactive:
+        try:
+            return input("? ").strip()
+        except EOFError:
+            return ""
+    for line in sys.stdin:
+        if line.strip():
+            return line.strip()
+    return ""
+
+
+def get(options: argparse.Namespace) -> int:
+    """Print documents; 1 if one of them is missing."""
+    with Store.open(options.store, "r") as store:
+        documents = store.get(options.ids)
+    if options.json:
+        print(as_json([asdict(document) for document in documents]))
+    else:
+        print("\n".join(document_as_text(document) for document in documents), end="")
+    missing = set(options.ids) - {document.id for document in documents}
+    for id_ in sorted(missing):
+        print(f"binrag: no document {id_!r}", file=sys.stderr)
+    return 1 if missing else 0
+
+
+def delete(options: argparse.Namespace) -> int:
+    """Delete documents and print how many there were."""
+    with Store.open(options.store, "rw", lock_timeout=options.lock_timeout) as store:
+        n = store.delete(options.ids)
+    print(as_json({"deleted": n}) if options.json else f"deleted {n:,}")
+    return 0
+
+
+def count(options: argparse.Namespace) -> int:
+    """Print the number of documents."""
+    with Store.open(options.store, "r") as store:
+        n = store.count()
+    print(as_json({"count": n}) if options.json else n)
+    return 0
+
+
+def info(options: argparse.Namespace) -> int:
+    """Print settings, rows and bytes."""
+    with Store.open(options.store, "r") as store:
+        facts: dict[str, Any] = {**asdict(store.info()), **asdict(store.stats())}
+    if options.json:
+        print(as_json(facts))
+        return 0
+    width = max(len(name) for name in facts)
+    for name, value in facts.items():
+        is_size = name.endswith("_bytes") and name != "code_bytes"
+        shown = bytes_as_text(value) if is_size else f"{value:,}" if isinstance(value, int) else value
+        print(f"{name:{width}}  {'-' if shown is None else shown}")
+    return 0

@@ -1,0 +1,65 @@
+"""Results as text for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import textwrap
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import date
+from typing import Any
+
+from binrag.types import Document, Hit
+
+
+def as_json(value: Any) -> str:
+    """Return JSON: datetimes and dates as ISO 8601, bytes as base64."""
+    return json.dumps(value, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    raise TypeError(f"cannot print a {type(value).__name__} as JSON")
+
+
+def hits_as_json(hits: Iterable[Hit]) -> str:
+    """Return hits as a JSON list."""
+    return as_json([asdict(hit) for hit in hits])
+
+
+def snippet(text: str | None, width: int) -> str:
+    """Return the beginning of a text on one line."""
+    if not text:
+        return "(no text)"
+    return textwrap.shorten(" ".join(text.split()), max(width, 20), placeholder=" …")
+
+
+def hits_as_text(hits: Iterable[Hit], indent: str = "") -> str:
+    """Return hits as two lines each: rank, score and id; the beginning of the text."""
+    width = min(shutil.get_terminal_size((100, 24)).columns, 120) - len(indent) - 12
+    lines = []
+    for rank, hit in enumerate(hits, 1):
+        lines.append(f"{indent}{rank:3}  {hit.score:.3f}  {hit.id}")
+        lines.append(f"{indent}            {snippet(hit.text, width)}")
+    return "\n".join(lines) or f"{indent}no documents"
+
+
+def document_as_text(document: Document) -> str:
+    """Return a document with its metadata."""
+    lines = [f"id: {document.id}", *(f"{key}: {value}" for key, value in document.metadata.items())]
+    return "\n".join([*lines, "", document.text or "(no text)", ""])
+
+
+def bytes_as_text(n: int) -> str:
+    """Return a number of bytes with a unit."""
+    size = float(n)
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"

@@ -1,0 +1,100 @@
+"""The command line's grammar."""
+
+from __future__ import annotations
+
+import argparse
+from typing import get_args
+
+from binrag import __version__
+from binrag.cli import commands
+from binrag.cli.add import DEFAULT_ENCODER, add
+from binrag.cli.demo import demo
+from binrag.store.space import BINARIZERS
+from binrag.types import KeepVectors
+
+_EXIT_CODES = """\
+exit codes:
+  0    done
+  1    an error, said on standard error
+  2    wrong usage
+  3    not a store, damaged, or of another format version
+  4    locked by another writer
+  5    another encoder, dimension or binarizer than the store's
+  6    done, but input lines were skipped (add --on-error skip)
+  130  interrupted
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser; ``options.run(options)`` runs the chosen command."""
+    parser = argparse.ArgumentParser(
+        prog="binrag",
+        description="Retrieval in one file: text in, answers out.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"binrag {__version__}")
+    subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_add(subparsers)
+    _add_readers(subparsers)
+    return parser
+
+
+def _add_add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = subparsers.add_parser(
+        "add",
+        help="add documents from JSON lines",
+        description="Add documents from JSON lines with id, text, metadata and vector; each may be left out, but "
+        "text or vector is needed. What is stored unchanged already is passed over, so that an interrupted run goes "
+        "on where it stopped when it is started again.",
+    )
+    command.add_argument("store", help="the store's file; created if missing")
+    command.add_argument("input", nargs="*", default=["-"], help="files of JSON lines; - is standard input (default)")
+    command.add_argument("--encoder", help=f"model name or folder (default: the recorded one, else {DEFAULT_ENCODER})")
+    command.add_argument("--on-error", choices=["fatal", "skip"], default="fatal", help="what to do at a bad line")
+    command.add_argument("--batch-size", type=int, default=256, help="texts encoded at once (default: %(default)s)")
+    command.add_argument("--commit-every", type=int, default=1000, help="documents a commit (default: %(default)s)")
+    command.add_argument("--keep-vectors", choices=get_args(KeepVectors), help="for a new store (default: int8)")
+    command.add_argument("--binarizer", choices=sorted(BINARIZERS), help="for a new store (default: auto)")
+    command.add_argument("--lock-timeout", type=float, default=10.0, help="seconds to wait for another writer")
+    command.add_argument("--quiet", action="store_true", help="no progress bar")
+    command.add_argument("--json", action="store_true", help="print a JSON summary")
+    command.set_defaults(run=add)
+
+
+def _add_readers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
+        parser = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        parser.set_defaults(run=run)
+        return parser
+
+    search = command("search", commands.search, "find the documents most similar to a question")
+    search.add_argument("store", help="the store's file")
+    search.add_argument("query", nargs="+", help="the question; several words need no quotes")
+    ask = command("ask", commands.ask, "answer questions typed one after another, or one a line on standard input")
+    ask.add_argument("store", help="the store's file")
+    for searching in (search, ask):
+        searching.add_argument("-k", type=int, default=5, help="hits to return (default: %(default)s)")
+        searching.add_argument("--n-candidates", type=int, help="rows scored by the float query")
+        searching.add_argument("--encoder", help="model name or folder (default: the one recorded in the store)")
+        searching.add_argument("--json", action="store_true", help="print JSON")
+    get = command("get", commands.get, "print documents by id")
+    get.add_argument("store", help="the store's file")
+    get.add_argument("ids", nargs="+", metavar="id", help="the documents' ids")
+    get.add_argument("--json", action="store_true", help="print JSON")
+    delete = command("delete", commands.delete, "delete documents by id")
+    delete.add_argument("store", help="the store's file")
+    delete.add_argument("ids", nargs="+", metavar="id", help="the documents' ids")
+    delete.add_argument("--lock-timeout", type=float, default=10.0, help="seconds to wait for another writer")
+    delete.add_argument("--json", action="store_true", help="print JSON")
+    for name, run, text in (
+        ("count", commands.count, "count the documents"),
+        ("info", commands.info, "print what the store is and what it costs"),
+    ):
+        reader = command(name, run, text)
+        reader.add_argument("store", help="the store's file")
+        reader.add_argument("--json", action="store_true", help="print JSON")
+    demonstration = command(
+        "demo", demo, "build a store from the standard library's documentation and ask it three questions"
+    )
+    demonstration.add_argument("store", nargs="?", default="demo.binrag", help="the file (default: %(default)s)")
