@@ -13,14 +13,17 @@ from binrag.protocols import Encoder
 __all__ = ["CallableEncoder", "EmbeddingsEncoder", "SentenceEncoder", "resolve_encoder"]
 
 
+_EMBEDDINGS = (("embed_documents", "embed_query"), ("get_text_embedding_batch", "get_query_embedding"))
+
+
 def resolve_encoder(encoder: Any) -> Encoder | None:
     """Make an `Encoder` of what the user gave.
 
     Parameters
     ----------
     encoder : str, path, SentenceTransformer, Encoder, embeddings, callable or None
-        A model's name or folder; a loaded model; any object with ``embed_documents`` and ``embed_query``; any
-        callable from a list of texts to vectors. ``None``: vectors only.
+        A model's name or folder; a loaded model; an embeddings object of LangChain or LlamaIndex, or any
+        with the same methods; any callable from a list of texts to vectors. ``None``: vectors only.
 
     Raises
     ------
@@ -35,7 +38,7 @@ def resolve_encoder(encoder: Any) -> Encoder | None:
         return SentenceEncoder(str(encoder))
     if hasattr(encoder, "encode_document") and hasattr(encoder, "encode_query"):
         return SentenceEncoder(model=encoder)
-    if hasattr(encoder, "embed_documents") and hasattr(encoder, "embed_query"):
+    if any(all(hasattr(encoder, name) for name in names) for names in _EMBEDDINGS):
         return EmbeddingsEncoder(encoder)
     if callable(encoder):
         return CallableEncoder(encoder)

@@ -44,7 +44,8 @@ class CallableEncoder:
 
 
 class EmbeddingsEncoder:
-    """Any object with ``embed_documents(texts)`` and ``embed_query(text)``, such as LangChain's embeddings.
+    """An object with ``embed_documents(texts)`` and ``embed_query(text)``, such as LangChain's embeddings, or with
+    ``get_text_embedding_batch(texts)`` and ``get_query_embedding(text)``, as LlamaIndex's have.
 
     Parameters
     ----------
@@ -55,19 +56,22 @@ class EmbeddingsEncoder:
     similarity: Similarity = "cosine"
 
     def __init__(self, embeddings: Any) -> None:
-        self._embeddings = embeddings
+        if hasattr(embeddings, "embed_documents"):
+            self._documents, self._query = embeddings.embed_documents, embeddings.embed_query
+        else:
+            self._documents, self._query = embeddings.get_text_embedding_batch, embeddings.get_query_embedding
         model = getattr(embeddings, "model_name", None) or getattr(embeddings, "model", None)
         name = _qualified_name(type(embeddings))
         self.encoder_id = f"embeddings:{name}" + (f":{model}" if isinstance(model, str) else "")
 
     def encode_document(self, texts: list[str]) -> npt.ArrayLike:
-        """Call ``embed_documents``."""
-        vectors: npt.ArrayLike = self._embeddings.embed_documents(texts)
+        """Encode documents in one call."""
+        vectors: npt.ArrayLike = self._documents(texts)
         return vectors
 
     def encode_query(self, texts: list[str]) -> npt.ArrayLike:
-        """Call ``embed_query`` for each text."""
-        return [self._embeddings.embed_query(text) for text in texts]
+        """Encode queries one by one."""
+        return [self._query(text) for text in texts]
 
     def count_truncated(self, texts: list[str]) -> int:
         """Return 0: such objects do not say how much they read."""

@@ -148,7 +148,8 @@ class FlatIndex:
         from binrag.kernels.scan import scan_kernel  # compiled code loads at the first search
 
         n_words = self.words.shape[1]
-        bitmap = self.live if allowed is None else self.live & allowed[: len(self.live)]
+        n_bitmap_words = -(-self.n_rows // 64)
+        bitmap = self.live if allowed is None else self.live[:n_bitmap_words] & allowed[:n_bitmap_words]
         counts = np.empty(64 * n_words + 2, dtype=np.int64)
         scratch = np.empty((2, 4 * n), dtype=np.int64)
         out = np.empty((2, n), dtype=np.int64)

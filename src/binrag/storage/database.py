@@ -202,24 +202,27 @@ class Database:
         state = self._here()
         if state.owner == threading.get_ident():
             raise UnsupportedMode("transactions do not nest; this thread is inside one already")
-        with translated(self.path):
-            self._lock(state)
-            try:
+        self._lock(state)
+        try:
+            with translated(self.path):
                 writer = state.writer = state.writer or connect.connect_writer(self.path)
                 writer.execute("BEGIN IMMEDIATE")
-                try:
+            try:
+                with translated(self.path):
                     state.writing = Writing(writer)
-                    yield state.writing
-                    self._here()  # a forked child must not commit its parent's transaction
+                yield state.writing
+                self._here()  # a forked child must not commit its parent's transaction
+                with translated(self.path):
                     state.writing.finish()
                     writer.execute("COMMIT")
-                except BaseException:
-                    if state.pid == os.getpid() and writer.in_transaction:
-                        writer.execute("ROLLBACK")
-                    raise
+            except BaseException:
+                if state.pid == os.getpid() and writer.in_transaction:
+                    writer.execute("ROLLBACK")
+                raise
+            with translated(self.path):
                 self._checkpoint(state, writer)
-            finally:
-                self._unlock(state)
+        finally:
+            self._unlock(state)
 
     @contextmanager
     def writing(self) -> Iterator[Writing]:
@@ -229,14 +232,14 @@ class Database:
         """
         state = self._here()
         if state.owner != threading.get_ident() or state.writing is None:
-            with self.transaction() as writing:
+            with self.transaction() as writing, translated(self.path):
                 yield writing
             return
         with translated(self.path), state.writing.savepoint():
             yield state.writing
 
     def _lock(self, state: _Process) -> None:
-        if not state.writer_mutex.acquire(timeout=self._lock_timeout):
+        if not state.writer_mutex.acquire(timeout=min(self._lock_timeout, threading.TIMEOUT_MAX)):
             raise StoreLocked(
                 f"{self.path} has been locked for {self._lock_timeout:g} s by another thread of this process; wait "
                 "for its transaction to end, or open the store with a longer lock_timeout"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -40,7 +41,7 @@ class WriterLock:
         from filelock import Timeout
 
         try:
-            self._lock.acquire(timeout=timeout)
+            self._lock.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
         except Timeout:
             raise StoreLocked(
                 f"{self._path} has been locked for {timeout:g} s by another writer{self._holder()}; wait for it to "

@@ -108,10 +108,12 @@ def pack_metadata(metadata: Metadata | None, place: str) -> bytes | None:
 
 
 def _plain(value: Any, place: str, path: tuple[str | int, ...]) -> Any:
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic) and value.dtype.kind not in "mM":
         value = value.item()
-    if value is None or isinstance(value, (bool, bytes, datetime, date)):
+    if value is None or isinstance(value, (bool, bytes)):
         return value
+    if isinstance(value, date):
+        return _checked_date(value, place, path)
     if isinstance(value, str):
         return _checked_text(value, place, path)
     if isinstance(value, (int, float)):
@@ -141,6 +143,14 @@ def _checked_text(value: str, place: str, path: tuple[str | int, ...]) -> str:
     except UnicodeEncodeError as error:
         raise InvalidMetadata(f"{place}: {_shown(path)} is not valid Unicode text: {error}") from None
     return str(value)
+
+
+def _checked_date(value: date, place: str, path: tuple[str | int, ...]) -> date:
+    kind = datetime if isinstance(value, datetime) else date
+    try:
+        return kind.fromisoformat(value.isoformat())
+    except ValueError:
+        raise InvalidMetadata(f"{place}: {_shown(path)} is {value!r}, which is no date; use None instead") from None
 
 
 def _checked_number(value: int | float, place: str, path: tuple[str | int, ...]) -> int | float:

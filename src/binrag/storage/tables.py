@@ -6,12 +6,13 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from binrag.errors import CorruptStore
 from binrag.storage.records import check, checksum, pack, unpack
 from binrag.types import Document
 
+_T = TypeVar("_T")
 _CHUNK = 500
 """Values of one IN list; SQLite before 3.32 takes 999 at most."""
 
@@ -90,23 +91,35 @@ class Reading:
                 found[document.id] = document
         return found
 
-    def documents_by_row(self, rows: Sequence[int]) -> dict[int, Document]:
-        """Return the documents that exist, by row."""
+    def documents_by_row(self, rows: Sequence[int]) -> list[Document]:
+        """Return the documents of these rows, in this order.
+
+        Raises
+        ------
+        CorruptStore
+            If one is missing.
+        """
         found: dict[int, Document] = {}
         for some, marks in _chunks(rows):
             found.update(self._documents(f"row IN ({marks})", some))
-        return found
+        return _in_order(rows, found, "document")
 
     def documents_after(self, tenant: str, row: int, limit: int) -> list[tuple[int, Document]]:
         """Return a page of a tenant's documents in row order, from after `row`."""
         return list(self._documents("tenant = ? AND row > ? ORDER BY row LIMIT ?", (tenant, row, limit)))
 
     def _documents(self, where: str, values: Sequence[Any]) -> Iterator[tuple[int, Document]]:
-        query = f"SELECT row, tenant, id, text, metadata, checksum FROM documents WHERE {where}"
-        for row, tenant, id_, text, metadata, stored in self._connection.execute(query, values):
+        # as blobs, so that damaged text is found by us and not by the driver
+        texts = ", ".join(f"CAST({name} AS BLOB)" for name in ("tenant", "id", "text"))
+        query = f"SELECT row, {texts}, metadata, checksum FROM documents WHERE {where}"
+        for row, *encoded, metadata, stored in self._connection.execute(query, values):
+            try:
+                tenant, id_, text = (value if value is None else str(value, "utf-8") for value in encoded)
+            except UnicodeDecodeError as error:
+                raise CorruptStore(f"document of row {row} is not valid text: {error}") from None
             place = f"document {id_!r} (row {row})"
             check(stored, place, row, tenant, id_, text, metadata)
-            yield row, Document(id_, text, {} if metadata is None else unpack(metadata, place))
+            yield row, Document(str(id_), text, {} if metadata is None else unpack(metadata, place))
 
     def vectors(self, rows: Sequence[int]) -> list[bytes]:
         """Return the kept vectors' blobs of these rows, in this order.
@@ -122,10 +135,7 @@ class Reading:
             for row, vector, stored in self._connection.execute(query, some):
                 check(stored, f"vector of row {row}", row, vector)
                 found[row] = vector
-        try:
-            return [found[row] for row in rows]
-        except KeyError as error:
-            raise CorruptStore(f"the kept vector of row {error} is missing") from None
+        return _in_order(rows, found, "kept vector")
 
     def blocks(self, part: str, newer_than: int = -1) -> Iterator[Block]:
         """Yield a part's blocks written after a generation, in order."""
@@ -274,6 +284,13 @@ class Writing(Reading):
             VALUES (?, ?, ?, ?, ?, ?)
         """
         self._connection.execute(insert, (*fields[:4], checksum(*fields), data))
+
+
+def _in_order(rows: Sequence[int], found: dict[int, _T], what: str) -> list[_T]:
+    try:
+        return [found[row] for row in rows]
+    except KeyError as error:
+        raise CorruptStore(f"the {what} of row {error} is missing; restore the store from a backup") from None
 
 
 def _chunks(values: Sequence[Any]) -> Iterator[tuple[Sequence[Any], str]]:

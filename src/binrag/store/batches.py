@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -93,9 +93,12 @@ def batches(
     ids: Iterable[str] | None,
     metadata: Iterable[dict[str, Any] | None] | None,
     vectors: Iterable[Any] | None,
-    size: int,
+    batch_size: int,
+    commit_every: int | None,
 ) -> Iterator[Batch]:
-    """Cut the inputs into checked batches of up to `size` documents, reading no further than needed.
+    """Cut the inputs into checked batches of up to `batch_size` documents, reading no further than needed.
+
+    A batch ends at each multiple of `commit_every`.
 
     Raises
     ------
@@ -103,9 +106,11 @@ def batches(
         A text, an id, or inputs of different lengths.
     InvalidMetadata
     """
-    takers = [_taker(given) for given in (texts, ids, metadata, vectors)]
+    named = {"texts": texts, "ids": ids, "metadata": metadata, "vectors": vectors}
+    takers = [_taker(name, given) for name, given in named.items()]
     start = 0
     while True:
+        size = batch_size if commit_every is None else min(batch_size, commit_every - start % commit_every)
         columns = [take(start, size) for take in takers]
         n = max(len(column) for column in columns if column is not None)
         if any(column is not None and len(column) != n for column in columns):
@@ -119,10 +124,13 @@ def batches(
         start += n
 
 
-def _taker(given: Iterable[Any] | None) -> Callable[[int, int], Any]:
+def _taker(name: str, given: Iterable[Any] | None) -> Callable[[int, int], Any]:
     """Return what takes the next `size` values, which start at `start`; None stays None."""
     if given is None:
         return lambda start, size: None
+    is_single = isinstance(given, (str, bytes, dict)) or (isinstance(given, np.ndarray) and given.ndim == 0)
+    if is_single or not isinstance(given, Iterable):
+        raise InvalidInput(f"{name} is a {type(given).__name__}, expected a list or another iterable")
     if isinstance(given, np.ndarray):
         return lambda start, size: given[start : start + size]
     values = iter(given)
@@ -136,7 +144,7 @@ def _checked(columns: list[Any], start: int, n: int) -> Batch:
         _check_text(name, f"ids[{start + i}]")
         if not name:
             raise InvalidInput(f"ids[{start + i}] is empty; expected a non-empty string")
-    for i, text in enumerate(texts or ()):
+    for i, text in enumerate(() if texts is None else texts):
         if text is None and vectors is not None:
             continue
         _check_text(text, f"texts[{start + i}]")
@@ -144,8 +152,11 @@ def _checked(columns: list[Any], start: int, n: int) -> Batch:
             raise InvalidInput(
                 f"texts[{start + i}] (id {names[i]!r}) is empty; an encoder needs text: leave it out or give vectors"
             )
-    packed = [pack_metadata(m, repr(name)) for m, name in zip(metadata or [None] * n, names, strict=True)]
-    return Batch(list(names), list(texts or [None] * n), packed, vectors)
+    packed = [
+        pack_metadata(m, repr(name))
+        for m, name in zip([None] * n if metadata is None else metadata, names, strict=True)
+    ]
+    return Batch(list(names), [None] * n if texts is None else list(texts), packed, vectors)
 
 
 def _check_text(value: Any, place: str) -> None:
@@ -157,7 +168,7 @@ def _check_text(value: Any, place: str) -> None:
         raise InvalidInput(f"{place} is not valid Unicode text: {error}") from None
 
 
-def checked_ids(ids: Any) -> Sequence[str]:
+def checked_ids(ids: Any) -> list[str]:
     """Return ids as a list of strings.
 
     Raises
@@ -167,9 +178,20 @@ def checked_ids(ids: Any) -> Sequence[str]:
     """
     if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
         raise InvalidInput(f"ids is {ids!r}, expected a list of ids such as [{ids!r}]")
-    listed = list(ids)
-    for i, id_ in enumerate(listed):
-        _check_text(id_, f"ids[{i}]")
+    return checked_texts("ids", ids)
+
+
+def checked_texts(name: str, values: Iterable[Any]) -> list[str]:
+    """Return values as a list of strings.
+
+    Raises
+    ------
+    InvalidInput
+        If one is not a string of valid Unicode.
+    """
+    listed = list(values)
+    for i, value in enumerate(listed):
+        _check_text(value, f"{name}[{i}]")
     return listed
 
 

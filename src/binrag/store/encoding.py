@@ -66,9 +66,9 @@ class CheckedEncoder:
         encoder = self.required(record["encoder_id"] if record else None)
         with self._mutex:
             if not self._is_checked:
-                self._record = self._signature(encoder)
+                self._record = self._record or self._signature(encoder)
                 self._compare(record, space)
-                self._is_checked = True
+                self._is_checked = record is not None
 
     def _signature(self, encoder: Encoder) -> dict[str, Any]:
         texts = list(CANARIES)

@@ -37,8 +37,8 @@ class Settings:
             raise InvalidInput(f"keep_vectors is {self.keep_vectors!r}, expected one of {expected}")
         if self.dim is not None and checked_count("dim", self.dim) > MAX_DIM:
             raise InvalidInput(f"dim is {self.dim}, expected 1 to {MAX_DIM}")
-        if self.seed is not None and (not isinstance(self.seed, int) or self.seed < 0):
-            raise InvalidInput(f"seed is {self.seed!r}, expected an integer from 0 on")
+        if self.seed is not None and (not isinstance(self.seed, int) or not 0 <= self.seed < 2**63):
+            raise InvalidInput(f"seed is {self.seed!r}, expected an integer from 0 to 2**63 - 1")
 
     def record(self) -> dict[str, Any]:
         """Return the record of a new store with these settings."""

@@ -39,7 +39,7 @@ class Snapshot:
             raise CorruptStore(f"the tail has {len(rows)} rows from row {first} on, expected {head.n_rows - first}")
         tail = joined(rows, Codes(np.zeros((0, n_words), np.uint64), np.zeros(0, np.float16)))
         blocks = _blocks(reading, self.generation, index.n_rows // BLOCK, folded // BLOCK, n_words)
-        live = _liveness(reading, self.generation, index.live, head.n_rows)
+        live = _liveness(reading, self.generation, index, head.n_rows)
         return Snapshot(head.generation, space, index.extended(head.n_rows, live, blocks, (first, tail)))
 
 
@@ -61,10 +61,18 @@ def _blocks(
         raise CorruptStore(f"block {expected} of part 'codes' is missing")
 
 
-def _liveness(reading: Reading, newer_than: int, known: UInt64, n_rows: int) -> UInt64:
-    words = BLOCK // 64
-    live = np.zeros(-(-n_rows // BLOCK) * words, dtype=np.uint64)
-    live[: len(known)] = known
+def _liveness(reading: Reading, newer_than: int, index: FlatIndex, n_rows: int) -> UInt64:
+    n_blocks, words = -(-n_rows // BLOCK), BLOCK // 64
+    live = np.zeros((n_blocks, words), dtype=np.uint64)
+    live.reshape(-1)[: len(index.live)] = index.live
+    # every block that gained rows was written, so it is among the newer ones
+    expected = set(range(index.n_rows // BLOCK, n_blocks)) if n_rows > index.n_rows else set()
     for block in reading.blocks("live", newer_than):
-        live[block.no * words : (block.no + 1) * words] = np.frombuffer(block.data, dtype="<u8")
-    return live
+        rows = min(BLOCK, n_rows - block.no * BLOCK)
+        if block.n_rows != rows or len(block.data) != 8 * words:
+            raise CorruptStore(f"block {block.no} of part 'live' has {block.n_rows} rows, expected {rows}")
+        live[block.no] = np.frombuffer(block.data, dtype="<u8")
+        expected.discard(block.no)
+    if expected:
+        raise CorruptStore(f"block {min(expected)} of part 'live' is missing")
+    return live.reshape(-1)

@@ -54,6 +54,14 @@ class VectorSpace:
         record = {"dim": self.dim, "similarity": self.similarity, "binarizer": record_of(self.binarizer)}
         writing.put("space", record)
 
+    def check_dim(self, vectors: Float32) -> None:
+        """Raise `DimensionMismatch` if another writer has fixed another dimension meanwhile."""
+        if vectors.shape[1] != self.dim:
+            raise DimensionMismatch(
+                f"the vectors have {vectors.shape[1]} dimensions, the store's vectors have {self.dim}; use the encoder "
+                "that the store was made with, or make a new store"
+            )
+
     def prepared(self, vectors: Float32) -> Float32:
         """Scale checked vectors to unit length where the similarity is the cosine: float32 (n, dim)."""
         if self.similarity == "dot":

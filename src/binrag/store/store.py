@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from binrag import pipeline
 from binrag.encoders import resolve_encoder
-from binrag.errors import InvalidInput, InvalidVector
+from binrag.errors import InvalidInput, UnsupportedMode
 from binrag.storage import Database, Reading
 from binrag.storage.schema import FORMAT_VERSION
 from binrag.storage.vectors import decode_vectors
 from binrag.store import writer
-from binrag.store.batches import Batch, Spool, batches, checked_ids, length_of
+from binrag.store.batches import Batch, Spool, batches, checked_ids, checked_texts, length_of
 from binrag.store.encoding import CheckedEncoder, warn_of_truncated
 from binrag.store.progress import progress_of
 from binrag.store.settings import Settings, check_mode, checked_candidates, checked_count
@@ -91,14 +91,16 @@ class Store:
         check_mode(mode, lock_timeout)
         asked = Settings(binarizer, dim, keep_vectors, seed)
         asked.check()
+        is_recorded = isinstance(encoder, str) and encoder == "recorded"
+        resolved = None if is_recorded else resolve_encoder(encoder)
         database = Database.open(Path(path), mode, lock_timeout, {"settings": asked.record()})
         try:
             with database.reading() as reading:
                 recorded = Settings(**reading.get("settings"))
                 asked.check_agreement(recorded, VectorSpace.read(reading))
-                if isinstance(encoder, str) and encoder == "recorded":
-                    encoder = (reading.get("encoder") or {}).get("encoder_id")
-            return cls(database, CheckedEncoder(resolve_encoder(encoder)), recorded)
+                if is_recorded:
+                    resolved = resolve_encoder((reading.get("encoder") or {}).get("encoder_id"))
+            return cls(database, CheckedEncoder(resolved), recorded)
         except BaseException:
             database.close()
             raise
@@ -158,8 +160,10 @@ class Store:
             raise InvalidInput("got neither texts nor vectors; expected one of them")
         batch_size = checked_count("batch_size", batch_size)
         per_commit = None if commit_every is None else checked_count("commit_every", commit_every)
+        if per_commit is not None and self._database.in_transaction:
+            raise UnsupportedMode("commit_every inside transaction(), which commits once; leave one of them out")
+        source = batches(texts, ids, metadata, vectors, batch_size, per_commit)
         total = length_of(texts, ids, metadata, vectors)
-        source = batches(texts, ids, metadata, vectors, min(batch_size, per_commit or batch_size))
         added: list[str] = []
         with progress_of(progress, total, "adding") as report:
             while spool := self._encoded(source, per_commit, report):
@@ -205,6 +209,7 @@ class Store:
                 if space is None:
                     space = self._settings.space(batch.vectors.shape[1], self._encoder.similarity)
                     space.write(writing)
+                space.check_dim(batch.vectors)
                 writer.append(writing, _TENANT, space, self._keep, batch)
                 added += batch.ids
                 n_truncated += batch.n_truncated
@@ -233,13 +238,10 @@ class Store:
         ------
         InvalidInput, InvalidVector, DimensionMismatch, EncoderMismatch, StoreClosed, CorruptStore
         """
-        if not isinstance(query, str) and np.ndim(query) != 1:
-            raise InvalidVector(f"the query has shape {np.shape(query)}, expected (dim,); search_batch takes several")
-        queries = [query] if isinstance(query, str) else np.asarray(query)[None]
-        return self.search_batch(queries, k, n_candidates=n_candidates)[0]
+        return self.search_batch(cast(list[str], [query]), k, n_candidates=n_candidates)[0]
 
     def search_batch(
-        self, queries: Sequence[str] | npt.ArrayLike, k: int = 10, *, n_candidates: int | None = None
+        self, queries: Iterable[str] | Iterable[npt.ArrayLike], k: int = 10, *, n_candidates: int | None = None
     ) -> list[list[Hit]]:
         """Search for several queries in the same commit's state.
 
@@ -265,15 +267,15 @@ class Store:
         with self._view() as (reading, snapshot):
             space, record = snapshot.space, reading.get("encoder")
         dim = space.dim if space else self._settings.dim
-        if isinstance(queries, str):
-            raise InvalidInput("search_batch takes a list of queries; search takes one")
-        if not isinstance(queries, np.ndarray) and any(isinstance(query, str) for query in queries):
-            texts = checked_ids(queries)
-            self._encoder.check(record, space)
-            return self._encoder.encode_queries(list(texts), dim)
-        if len(queries) == 0:
+        if isinstance(queries, str) or not isinstance(queries, Iterable):
+            raise InvalidInput(f"queries is {queries!r}, expected a list of texts or vectors; search takes one")
+        listed = queries if isinstance(queries, np.ndarray) and queries.dtype.kind == "f" else list(queries)
+        if len(listed) == 0:
             return []
-        return checked_vectors(queries, dim, lambda i: f"query vector {i}")
+        if isinstance(listed[0], str):
+            self._encoder.check(record, space)
+            return self._encoder.encode_queries(checked_texts("queries", listed), dim)
+        return checked_vectors(listed, dim, lambda i: f"query vector {i}" if len(listed) > 1 else "the query vector")
 
     def _hits(
         self, reading: Reading, snapshot: Snapshot, vector: Float32, k: int, n_candidates: int | None
@@ -287,7 +289,7 @@ class Store:
             candidates = pipeline.rescore(candidates, query, n_reads, self._reader(reading, snapshot.space.dim))
         best = candidates.top(k)
         documents = reading.documents_by_row(best.rows.tolist())
-        found = ((documents[row], score) for row, score in zip(best.rows.tolist(), best.scores.tolist(), strict=True))
+        found = zip(documents, best.scores.tolist(), strict=True)
         return [Hit(document.id, score, document.text, document.metadata) for document, score in found]
 
     def _reader(self, reading: Reading, dim: int) -> Callable[[Sequence[int]], Float32]:
@@ -321,7 +323,7 @@ class Store:
         """Delete the documents of these ids and return how many there were; unknown ids are no error."""
         names = checked_ids(ids)
         with self._database.writing() as writing:
-            return writer.remove(writing, _TENANT, list(names))
+            return writer.remove(writing, _TENANT, names)
 
     def count(self) -> int:
         """Count the documents; inside `transaction`, as it has them so far."""

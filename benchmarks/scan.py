@@ -1,0 +1,217 @@
+"""binrag's Hamming scan beside FAISS `IndexBinaryFlat`: `python -m benchmarks.scan`.
+
+One thread each, one query at a time, in turn within one run; the figure is the ratio of the medians. Rows are
+codes of real or clustered vectors, repeated with one bit in sixteen flipped. Both sides must return the same
+distances.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import report
+from benchmarks.datasets import load
+from benchmarks.embeddings import cached_encoder
+from binrag.binarizers import SignBinarizer
+from binrag.errors import BinragError, InvalidInput, MissingDependency
+from binrag.indexes import FlatIndex
+from binrag.types import Codes, Float32, Int64, Query, UInt64
+
+CLUSTERS, PER_CLUSTER, SPREAD = 1000, 20, 0.7
+N_WARM = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Medians over the queries of one setting, milliseconds a query.
+
+    `ratio` is FAISS's median by binrag's; the spreads are the 10 % and 90 % quantiles.
+    """
+
+    rows: int
+    bits: int
+    k: int
+    queries: int
+    binrag_ms: float
+    faiss_ms: float
+    ratio: float
+    binrag_spread: tuple[float, float]
+    faiss_spread: tuple[float, float]
+
+
+def vectors_to_repeat(data: Path | None, bits: int, rng: np.random.Generator) -> tuple[Float32, Float32]:
+    """Return documents and queries, float32 (n, bits): embeddings, or seeded clustered ones.
+
+    Embeddings of another dimension than `bits` go through a random projection.
+    """
+    if data is None:
+        centres = rng.standard_normal((CLUSTERS, bits), dtype=np.float32)
+        noise = rng.standard_normal((CLUSTERS * PER_CLUSTER, bits), dtype=np.float32)
+        rows = np.repeat(centres, PER_CLUSTER, axis=0) + SPREAD * noise
+        queries = centres + SPREAD * rng.standard_normal(centres.shape, dtype=np.float32)
+        return rows, queries
+    dataset = load(data, encode=cached_encoder(None))
+    if dataset.dim == bits:
+        return dataset.corpus, dataset.query_vectors
+    projection = rng.standard_normal((dataset.dim, bits), dtype=np.float32)
+    return dataset.corpus @ projection, dataset.query_vectors @ projection
+
+
+def noisy_copies(words: UInt64, n_rows: int, bits: int, rng: np.random.Generator) -> UInt64:
+    """Repeat codes up to `n_rows`, each bit flipped with probability 1/16, uint64 (n_rows, n_words)."""
+    repeated = np.resize(words, (n_rows, words.shape[1]))
+    flips = rng.integers(0, 2**64, size=repeated.shape, dtype=np.uint64)
+    for _ in range(3):
+        flips &= rng.integers(0, 2**64, size=repeated.shape, dtype=np.uint64)
+    if bits % 64:
+        flips[:, -1] &= np.uint64((1 << (bits % 64)) - 1)
+    return repeated ^ flips
+
+
+class Contest:
+    """Both indexes over the same codes, and the queries for them.
+
+    Parameters
+    ----------
+    words : uint64 (n_rows, n_words)
+        The codes.
+    queries : list of Query
+        What is searched for, in turn.
+    """
+
+    def __init__(self, words: UInt64, queries: list[Query]) -> None:
+        self.faiss = _faiss()
+        self.words = words
+        self.queries = queries
+        self.packed = [np.ascontiguousarray(query.words.astype("<u8").view(np.uint8)[None]) for query in queries]
+        rescale = np.ones(len(words), dtype=np.float16)
+        self.binrag_index = FlatIndex.from_codes(Codes(words, rescale))
+        self.faiss_index = self.faiss.IndexBinaryFlat(64 * words.shape[1])
+        self.faiss_index.add(np.ascontiguousarray(words.astype("<u8").view(np.uint8)))
+
+    def binrag(self, i: int, k: int) -> Int64:
+        """Return the rows that binrag finds for query `i`."""
+        return self.binrag_index.retrieve(self.queries[i], k).rows
+
+    def peer(self, i: int, k: int) -> Int64:
+        """Return the rows that FAISS finds for query `i`."""
+        rows: Int64 = self.faiss_index.search(self.packed[i], k)[1][0]
+        return rows
+
+    def distances(self, i: int, rows: Int64) -> Int64:
+        """Return the sorted Hamming distances of rows to query `i`."""
+        xor = self.words[rows] ^ self.queries[i].words
+        return np.sort(np.bitwise_count(xor).sum(axis=1, dtype=np.int64))
+
+    def time(self, k: int, repeats: int) -> tuple[list[float], list[float]]:
+        """Ask both sides `repeats` queries in turn; return the milliseconds of each.
+
+        Raises
+        ------
+        RuntimeError
+            The two returned different distances.
+        """
+        milliseconds: tuple[list[float], list[float]] = ([], [])
+        for repeat in range(-N_WARM, repeats):
+            i = repeat % len(self.queries)
+            found: list[Int64] = [np.empty(0, np.int64)] * 2
+            for side in (0, 1) if repeat % 2 else (1, 0):
+                search = (self.binrag, self.peer)[side]
+                start = time.perf_counter()
+                found[side] = search(i, k)
+                if repeat >= 0:
+                    milliseconds[side].append(1e3 * (time.perf_counter() - start))
+            ours, theirs = (self.distances(i, rows) for rows in found)
+            if not np.array_equal(ours, theirs):
+                raise RuntimeError(f"query {i}, k = {k}: binrag's distances {ours}, FAISS's {theirs}")
+        return milliseconds
+
+
+def measure(n_rows: int, bits: int, ks: Sequence[int], repeats: int, data: Path | None) -> list[Timing]:
+    """Time both sides over `n_rows` codes of `bits` bits, once for each k."""
+    rng = np.random.default_rng(0)
+    rows, query_rows = vectors_to_repeat(data, bits, rng)
+    binarizer = SignBinarizer(bits)
+    words = noisy_copies(binarizer.transform(rows).words, n_rows, bits, rng)
+    contest = Contest(words, [binarizer.query(row) for row in query_rows[:repeats]])
+    timings = []
+    for k in ks:
+        ours, theirs = contest.time(k, repeats)
+        medians = float(np.median(ours)), float(np.median(theirs))
+        spreads = [tuple(np.quantile(side, [0.1, 0.9]).tolist()) for side in (ours, theirs)]
+        timings.append(Timing(n_rows, bits, k, repeats, *medians, medians[1] / medians[0], *spreads))
+    return timings
+
+
+def timing_table(timings: Sequence[Timing]) -> str:
+    """Return the timings as a Markdown table."""
+    header = ["rows × bits", "k", "binrag, ms", "10–90 %", "FAISS, ms", "10–90 %", "FAISS ÷ binrag"]
+    return report.table(
+        header,
+        [
+            (
+                f"{t.rows:,} × {t.bits:,}",
+                str(t.k),
+                report.number(t.binrag_ms, 2),
+                "–".join(report.number(value, 2) for value in t.binrag_spread),
+                report.number(t.faiss_ms, 2),
+                "–".join(report.number(value, 2) for value in t.faiss_spread),
+                report.number(t.ratio, 2),
+            )
+            for t in timings
+        ],
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code: 0, or 2 for unusable input."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scan", description=__doc__)
+    parser.add_argument("--data", type=Path, help="folder in BEIR layout whose embeddings are used")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="codes to scan (default: %(default)s)")
+    parser.add_argument("--bits", type=int, nargs="+", default=[384, 1024], help="default: %(default)s")
+    parser.add_argument("--k", type=int, nargs="+", default=[10, 200, 400], help="default: %(default)s")
+    parser.add_argument("--repeats", type=int, default=100, help="timed queries (default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = parser.parse_args(arguments)
+    environment: dict[str, Any] = report.environment("benchmarks.scan", arguments)
+    try:
+        smallest = min(options.rows, options.repeats, *options.k, *options.bits)
+        if smallest < 1 or max(options.k) > options.rows:
+            raise InvalidInput(f"expected rows ≥ k ≥ 1, repeats ≥ 1 and bits ≥ 1, got {vars(options)}")
+        _faiss()
+        print(report.environment_line(environment), end="\n\n")
+        timings = []
+        for bits in options.bits:
+            print(f"{options.rows:,} × {bits:,} bits", file=sys.stderr)
+            timings += measure(options.rows, bits, options.k, options.repeats, options.data)
+    except BinragError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(timing_table(timings))
+    if options.json:
+        report.write_json(options.json, environment, [asdict(timing) for timing in timings])
+    return 0
+
+
+def _faiss() -> Any:
+    """Return FAISS, set to one thread."""
+    try:
+        faiss = importlib.import_module("faiss")
+    except ImportError:
+        raise MissingDependency("this benchmark compares with FAISS: pip install faiss-cpu") from None
+    faiss.omp_set_num_threads(1)
+    return faiss
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
