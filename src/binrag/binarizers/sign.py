@@ -190,7 +190,7 @@ def _hadamard(rows: Float32) -> Float32:
     n, width = rows.shape
     step = 1
     while step < width:
-        pairs = rows.reshape(n, -1, 2, step)
+        pairs = rows.reshape(n, width // (2 * step), 2, step)
         rows = np.stack((pairs[:, :, 0] + pairs[:, :, 1], pairs[:, :, 0] - pairs[:, :, 1]), axis=2)
         rows = rows.reshape(n, width)
         step *= 2

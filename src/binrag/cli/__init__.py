@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from binrag.cli.parser import make_parser
 from binrag.errors import (
@@ -30,6 +32,10 @@ EXIT_CODES: dict[type[BinragError], int] = {
 """Exit codes of errors that have their own; any other is 1. See `binrag --help`."""
 
 
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    print(f"binrag: {message}", file=sys.stderr)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
 
@@ -40,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = make_parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return int(options.run(options))
     except BinragError as error:
         print(f"binrag: {error}", file=sys.stderr)
         return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)

@@ -14,6 +14,7 @@ import importlib.util
 import inspect
 import logging
 import os
+import re
 import sys
 import sysconfig
 import warnings
@@ -21,14 +22,14 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.machinery import BuiltinImporter, ExtensionFileLoader
+from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 from typing import Any
 
 from binrag.types import Document
 
-MAX_DOCSTRING = 1000
-"""Characters kept of a docstring: about what a small sentence encoder reads (256 tokens)."""
+MAX_SUMMARY = 500
+"""Characters kept of a docstring's first paragraph; a small sentence encoder reads about twice as many."""
 
 _logger = logging.getLogger(__name__)
 
@@ -38,8 +39,12 @@ _PUBLIC_MODULE = {os.path.__name__: "os.path", "_collections_abc": "collections.
 _IMPLEMENTATIONS = ("posix", "nt", "genericpath")
 """Modules that users reach only through others, though their names look public."""
 
-_NOT_READ = ("antigravity", "this", "idlelib", "lib2to3", "turtledemo", "pydoc_data", "ntpath", "posixpath")
-"""Easter eggs, applications, bare data, and the path module of other systems than this."""
+_NOT_READ = (
+    *("antigravity", "this", "idlelib", "lib2to3", "turtledemo", "pydoc_data", "imp"),
+    *("ntpath", "posixpath"),
+)
+"""Easter eggs, applications, bare data, old names of ``importlib``; `read_standard_library` puts back the path
+module of this system."""
 
 _NOT_IMPORTED = ("_test", "_xx", "xx", "_asyncio", "readline")
 """Starts of names of C modules: those that test CPython itself, one that imports a whole Python package which
@@ -106,9 +111,9 @@ def read_standard_library(progress: Callable[[int, int | None], None] | None = N
     Returns
     -------
     list of Document
-        Sorted by id. The id is the dotted name; the text is name, signature and docstring; the metadata are
+        See `documents_of`. The id is the dotted name; the text is the name, and below it the first paragraph
+        of the docstring, which says what the thing is for (the whole docstring finds it less well); metadata:
         ``module``, ``kind`` (``"module"``, ``"class"``, ``"function"`` or ``"method"``) and ``signature``.
-        A docstring that several names share is there once, under the shortest of them.
     """
     names = sorted(sys.stdlib_module_names.difference(_NOT_READ) | {os.path.__name__})
     sources = {name: path for path, name in find_sources(Path(sysconfig.get_path("stdlib")), names)}
@@ -140,7 +145,7 @@ def find_sources(folder: Path, names: Collection[str]) -> Iterator[tuple[Path, s
     for name in sorted(names):
         for path in [folder / f"{name}.py", *sorted((folder / name).rglob("*.py"))]:
             parts = path.relative_to(folder).with_suffix("").parts
-            if path.is_file() and not {"test", "tests", "__main__"}.intersection(parts):
+            if path.is_file() and not {"test", "tests"}.intersection(parts):
                 yield path, ".".join(parts).removesuffix(".__init__")
 
 
@@ -171,7 +176,7 @@ def read_source(path: Path, name: str) -> Module:
         for here in [alias.asname or alias.name]
     ]
     definitions = list(_source_definitions(tree.body, ""))
-    return Module(name, _clip(ast.get_docstring(tree) or ""), definitions, imports, _exports(tree))
+    return Module(name, ast.get_docstring(tree) or "", definitions, imports, _exports(tree))
 
 
 def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
@@ -216,7 +221,7 @@ def _source_definitions(body: Iterable[ast.stmt], owner: str) -> Iterator[Defini
             signature = "" if "property" in decorators else _source_signature(node, bound=bound)
             kind = "method" if owner else "function"
         if docstring:
-            yield Definition(name, kind, signature, _clip(docstring))
+            yield _definition(name, kind, signature, docstring)
 
 
 def _source_signature(node: ast.FunctionDef | ast.AsyncFunctionDef, *, bound: bool) -> str:
@@ -235,7 +240,7 @@ def _is_c_module(name: str) -> bool:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         return False
-    return spec is not None and (spec.loader is BuiltinImporter or isinstance(spec.loader, ExtensionFileLoader))
+    return spec is not None and (spec.origin == "built-in" or isinstance(spec.loader, ExtensionFileLoader))
 
 
 def read_c_module(name: str) -> Module:
@@ -264,7 +269,7 @@ def read_c_module(name: str) -> Module:
                 method = getattr(value, attribute, None)
                 if not attribute.startswith("_") and inspect.isroutine(method):
                     definitions += _c_definition(f"{key}.{attribute}", "method", method)
-    return Module(name, _clip(inspect.cleandoc(module.__doc__ or "")), definitions)
+    return Module(name, inspect.cleandoc(module.__doc__ or ""), definitions)
 
 
 def _c_definition(name: str, kind: str, value: Any) -> list[Definition]:
@@ -272,7 +277,7 @@ def _c_definition(name: str, kind: str, value: Any) -> list[Definition]:
     docstring = value.__doc__
     if not isinstance(docstring, str) or not docstring.strip():
         return []
-    return [Definition(name, kind, _c_signature(value), _clip(inspect.cleandoc(docstring)))]
+    return [_definition(name, kind, _c_signature(value), inspect.cleandoc(docstring))]
 
 
 def _c_signature(value: Any) -> str:
@@ -285,12 +290,14 @@ def _c_signature(value: Any) -> str:
     return "" if " at 0x" in text else text  # an address differs from run to run
 
 
-def _clip(docstring: str) -> str:
-    """Cut a long docstring at the end of a line."""
-    if len(docstring) <= MAX_DOCSTRING:
-        return docstring
-    head = docstring[:MAX_DOCSTRING]
-    return (head.rpartition("\n")[0] or head).rstrip()
+def _definition(name: str, kind: str, signature: str, docstring: str) -> Definition:
+    """Make a definition; a first line such as ``gcd(x, y) -> int`` is a signature and no part of the docstring."""
+    first, _, rest = docstring.partition("\n")
+    short = re.escape(name.rpartition(".")[2])
+    opening = re.fullmatch(rf"(?:[\w.]+\.)?{short}(\(.*\))(?:\s*(?:->|=|--).*)?[.:]?\s*", first)
+    if opening is None or not rest.strip():
+        return Definition(name, kind, signature, docstring)
+    return Definition(name, kind, signature or opening[1], inspect.cleandoc(rest))
 
 
 def documents_of(modules: Collection[Module]) -> list[Document]:
@@ -304,26 +311,31 @@ def documents_of(modules: Collection[Module]) -> list[Document]:
     Returns
     -------
     list of Document
-        Sorted by id. A docstring that several names share is there once, under the shortest of them.
+        Sorted by id. What several names say in the same words is there once, under the shortest of them.
     """
     public_names = _PublicNames(modules)
-    documents: dict[str, tuple[str, Document]] = {}
+    documents: dict[str, Document] = {}
     for module in modules:
         for definition in [Definition("", "module", "", module.docstring), *module.definitions]:
+            summary = _summary(definition.docstring)
             place = public_names.find(module.name, definition.name)
-            if place and definition.docstring:
-                document = _document(*place, definition)
-                documents.setdefault(document.id, (definition.docstring, document))
-    unique: dict[str, Document] = {}
-    for docstring, document in sorted(documents.values(), key=lambda pair: _length(pair[1].id)):
-        unique.setdefault(docstring, document)
-    return sorted(unique.values(), key=lambda document: document.id)
+            if place and " " in summary:  # a single word says no more than the name
+                dotted = _dotted(*place)
+                metadata = {"module": place[0], "kind": definition.kind, "signature": definition.signature}
+                documents.setdefault(dotted, Document(dotted, f"{dotted}\n{summary}", metadata))
+    by_summary: dict[str, Document] = {}
+    for document in sorted(documents.values(), key=lambda document: _length(document.id)):
+        by_summary.setdefault((document.text or "").partition("\n")[2], document)
+    return sorted(by_summary.values(), key=lambda document: document.id)
 
 
-def _document(module: str, name: str, definition: Definition) -> Document:
-    dotted = _dotted(module, name)
-    text = f"{dotted}{definition.signature}\n{definition.docstring}"
-    return Document(dotted, text, {"module": module, "kind": definition.kind, "signature": definition.signature})
+def _summary(docstring: str) -> str:
+    """Return the first paragraph; a long one is cut at the end of a line."""
+    paragraph = re.split(r"\n\s*\n", docstring.strip(), maxsplit=1)[0]
+    if len(paragraph) <= MAX_SUMMARY:
+        return paragraph
+    head = paragraph[:MAX_SUMMARY]
+    return (head.rpartition("\n")[0] or head).rstrip()
 
 
 def _dotted(module: str, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -50,9 +51,11 @@ class SentenceEncoder:
         """The name it was asked for by; for a loaded model, the name it was loaded by."""
         if self._name is not None:
             return self._name
-        card = getattr(self._model, "model_card_data", None)
-        name = getattr(card, "base_model", None) or getattr(card, "model_id", None)
-        return str(name or f"model:{type(self._model).__name__}")
+        for module in self._model if isinstance(self._model, Iterable) else ():
+            name = getattr(getattr(module, "auto_model", None), "name_or_path", None)
+            if name:
+                return str(name)
+        return f"model:{type(self._model).__name__}"
 
     @property
     def similarity(self) -> Similarity:

@@ -51,6 +51,7 @@ def scan_kernel(n_words: int) -> Callable[..., int]:
         out_distances: Any,
     ) -> int:
         counts[:] = 0
+        lanes = np.empty(LANES, dtype=np.int64)
         threshold = 64 * n_words + 1
         n_within = 0
         n = 0
@@ -72,23 +73,24 @@ def scan_kernel(n_words: int) -> Callable[..., int]:
                     nearest = min(nearest, distance)
                 if np.int64(nearest) >= threshold:
                     continue
-                for lane in range(min(LANES, n_rows - group * LANES)):
-                    row = group * LANES + lane
-                    if (allowed[row >> 6] >> np.uint64(row & 63)) & np.uint64(1) == 0:
-                        continue
+                for lane in range(LANES):
                     distance = np.uint64(0)
                     for w in range(n_words):
                         distance += popcount(words[group, w, lane] ^ query[w])
-                    d = np.int64(distance)
-                    if d < threshold:
-                        if n == rows.shape[0]:
-                            n = dropped(rows, distances, n, threshold)
-                        rows[n] = row
-                        distances[n] = d
-                        n += 1
-                        counts[d] += 1
-                        n_within += 1
-                        threshold, n_within = lowered(counts, threshold, n_within, k)
+                    lanes[lane] = np.int64(distance)
+                for lane in range(min(LANES, n_rows - group * LANES)):
+                    d = lanes[lane]
+                    row = group * LANES + lane
+                    if d >= threshold or (allowed[row >> 6] >> np.uint64(row & 63)) & np.uint64(1) == 0:
+                        continue
+                    if n == rows.shape[0]:
+                        n = dropped(rows, distances, n, threshold)
+                    rows[n] = row
+                    distances[n] = d
+                    n += 1
+                    counts[d] += 1
+                    n_within += 1
+                    threshold, n_within = lowered(counts, threshold, n_within, k)
         return ordered(rows, distances, n, threshold, k, counts, out_rows, out_distances)
 
     return scan
