@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
             return int(options.run(options))
     except BinragError as error:
         print(f"binrag: {error}", file=sys.stderr)

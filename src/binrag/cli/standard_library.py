@@ -29,7 +29,7 @@ from typing import Any
 from binrag.types import Document
 
 MAX_SUMMARY = 500
-"""Characters kept of a docstring's first paragraph; a small sentence encoder reads about twice as many."""
+"""Characters kept of a docstring's first paragraph, so that a small encoder reads it all (256 tokens)."""
 
 _logger = logging.getLogger(__name__)
 
@@ -39,12 +39,18 @@ _PUBLIC_MODULE = {os.path.__name__: "os.path", "_collections_abc": "collections.
 _IMPLEMENTATIONS = ("posix", "nt", "genericpath")
 """Modules that users reach only through others, though their names look public."""
 
-_NOT_READ = (
-    *("antigravity", "this", "idlelib", "lib2to3", "turtledemo", "pydoc_data", "imp"),
-    *("ntpath", "posixpath"),
-)
-"""Easter eggs, applications, bare data, old names of ``importlib``; `read_standard_library` puts back the path
-module of this system."""
+_NOT_READ = {
+    "antigravity",
+    "idlelib",
+    "imp",
+    "lib2to3",
+    "ntpath",
+    "posixpath",
+    "pydoc_data",
+    "this",
+    "turtledemo",
+}.difference({os.path.__name__})
+"""Easter eggs, applications, bare data, old names of ``importlib``, the path module of other systems."""
 
 _NOT_IMPORTED = ("_test", "_xx", "xx", "_asyncio", "readline")
 """Starts of names of C modules: those that test CPython itself, one that imports a whole Python package which
@@ -111,11 +117,9 @@ def read_standard_library(progress: Callable[[int, int | None], None] | None = N
     Returns
     -------
     list of Document
-        See `documents_of`. The id is the dotted name; the text is the name, and below it the first paragraph
-        of the docstring, which says what the thing is for (the whole docstring finds it less well); metadata:
-        ``module``, ``kind`` (``"module"``, ``"class"``, ``"function"`` or ``"method"``) and ``signature``.
+        See `documents_of`.
     """
-    names = sorted(sys.stdlib_module_names.difference(_NOT_READ) | {os.path.__name__})
+    names = sorted(sys.stdlib_module_names - _NOT_READ)
     sources = {name: path for path, name in find_sources(Path(sysconfig.get_path("stdlib")), names)}
     readers = [partial(read_source, path, name) for name, path in sources.items()]
     readers += [partial(read_c_module, name) for name in names if name not in sources and _is_c_module(name)]
@@ -261,8 +265,9 @@ def read_c_module(name: str) -> Module:
     for key, value in sorted(vars(module).items()):
         if key.startswith("_"):
             continue
-        if inspect.isroutine(value):
-            definitions += _c_definition(key, "function", value)
+        original = vars(module).get(f"__{key}__", value)  # applications replace sys.excepthook and such
+        if inspect.isbuiltin(original):
+            definitions += _c_definition(key, "function", original)
         elif isinstance(value, type) and (key == value.__name__ or not hasattr(module, value.__name__)):
             definitions += _c_definition(key, "class", value)  # other names of a class are aliases
             for attribute in sorted(vars(value)):
@@ -282,22 +287,23 @@ def _c_definition(name: str, kind: str, value: Any) -> list[Definition]:
 
 def _c_signature(value: Any) -> str:
     try:
-        signature = inspect.signature(value)
-    except Exception:  # a default may name a constant that this platform lacks
+        parameters = inspect.signature(value).parameters.values()
+        text = str(inspect.Signature([p for p in parameters if p.name != "self"]))
+    except Exception:  # none is known, or a default names a constant that this platform lacks
         return ""
-    parameters = [p for p in signature.parameters.values() if p.name != "self"]
-    text = str(inspect.Signature(parameters))
     return "" if " at 0x" in text else text  # an address differs from run to run
 
 
 def _definition(name: str, kind: str, signature: str, docstring: str) -> Definition:
-    """Make a definition; a first line such as ``gcd(x, y) -> int`` is a signature and no part of the docstring."""
-    first, _, rest = docstring.partition("\n")
+    """Make a definition; opening lines such as ``gcd(x, y) -> int`` are taken for signatures."""
     short = re.escape(name.rpartition(".")[2])
-    opening = re.fullmatch(rf"(?:[\w.]+\.)?{short}(\(.*\))(?:\s*(?:->|=|--).*)?[.:]?\s*", first)
-    if opening is None or not rest.strip():
-        return Definition(name, kind, signature, docstring)
-    return Definition(name, kind, signature or opening[1], inspect.cleandoc(rest))
+    opening = re.compile(rf"(?:[\w.]+\.)?{short}(\(.*\))(?:\s*(?:--?>|=)\s*\S+(?: \S+)?)?[.:]?\s*")
+    first, _, rest = docstring.partition("\n")
+    while (match := opening.fullmatch(first)) and rest.strip():
+        signature = signature or match[1]
+        docstring = inspect.cleandoc(rest)
+        first, _, rest = docstring.partition("\n")
+    return Definition(name, kind, signature, docstring)
 
 
 def documents_of(modules: Collection[Module]) -> list[Document]:
@@ -311,7 +317,10 @@ def documents_of(modules: Collection[Module]) -> list[Document]:
     Returns
     -------
     list of Document
-        Sorted by id. What several names say in the same words is there once, under the shortest of them.
+        Sorted by id, which is the dotted name. The text is the name and, below it, the first paragraph of the
+        docstring: it says what a thing is for, and questions find it better than the whole docstring. What
+        several names say in the same words is there once, under the shortest of them. The metadata are
+        ``module``, ``kind`` (``"module"``, ``"class"``, ``"function"`` or ``"method"``) and ``signature``.
     """
     public_names = _PublicNames(modules)
     documents: dict[str, Document] = {}
@@ -366,9 +375,14 @@ class _PublicNames:
                     self._importers[source, name].append((module.name, here))
 
     def find(self, module: str, name: str) -> tuple[str, str] | None:
-        """Return the public module and the name in it, the shortest; ``None`` if there is none."""
+        """Return the public module and the name in it, the shortest; ``None`` if there is none.
+
+        An empty name stands for the module itself.
+        """
         if module in _PUBLIC_MODULE:
             return _PUBLIC_MODULE[module], name
+        if not name:
+            return None if _is_private(module) else (module, "")
         first, dot, rest = name.partition(".")
         places = list(self._places(module, first, set()))
         if not places:
@@ -380,8 +394,10 @@ class _PublicNames:
         seen.add(module)
         if module in _PUBLIC_MODULE or not _is_private(module):
             yield _PUBLIC_MODULE.get(module, module), name
-        stars = [(importer, name) for importer, _ in self._importers.get((module, "*"), ())]
-        for importer, here in self._importers.get((module, name), []) + stars:
+        importers = list(self._importers.get((module, name), ()))
+        if self._is_exported(module, name):
+            importers += [(importer, name) for importer, _ in self._importers.get((module, "*"), ())]
+        for importer, here in importers:
             if importer not in seen and self._is_exported(importer, here):
                 yield from self._places(importer, here, seen)
 

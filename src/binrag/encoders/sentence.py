@@ -55,7 +55,8 @@ class SentenceEncoder:
             name = getattr(getattr(module, "auto_model", None), "name_or_path", None)
             if name:
                 return str(name)
-        return f"model:{type(self._model).__name__}"
+        card = getattr(self._model, "model_card_data", None)
+        return str(getattr(card, "base_model", None) or f"model:{type(self._model).__name__}")
 
     @property
     def similarity(self) -> Similarity:

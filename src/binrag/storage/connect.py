@@ -20,8 +20,11 @@ from binrag.errors import (
 )
 from binrag.storage.schema import APPLICATION_ID, FORMAT_VERSION, PAGE_SIZE, TABLES
 
-_BUSY_SECONDS = 10.0
+BUSY_MILLISECONDS = 10_000
 """How long a statement waits for a lock that SQLite holds for moments only."""
+
+_MAX_SECONDS = 1e6
+"""SQLite counts milliseconds in 32 bits."""
 
 
 @contextmanager
@@ -50,7 +53,7 @@ def _typed(path: Path, error: sqlite3.Error) -> BinragError:
     return BinragError(f"{path}: {error}")
 
 
-def connect(path: Path, options: str, timeout: float = _BUSY_SECONDS) -> sqlite3.Connection:
+def connect(path: Path, options: str, timeout: float = BUSY_MILLISECONDS / 1000) -> sqlite3.Connection:
     """Open a connection with URI options such as ``mode=rw``."""
     uri = f"{path.absolute().as_uri()}?{options}"
     connection = sqlite3.connect(
@@ -67,15 +70,16 @@ def connect_reader(path: Path, options: str) -> sqlite3.Connection:
     return connection
 
 
-def connect_writer(path: Path) -> sqlite3.Connection:
-    """Open the connection for write transactions; the caller holds the writer lock."""
-    connection = connect(path, "mode=rw")
+def connect_writer(path: Path, timeout: float = BUSY_MILLISECONDS / 1000) -> sqlite3.Connection:
+    """Open the connection for write transactions, waiting for readers of a store that nobody has open to write."""
+    connection = connect(path, "mode=rw", min(timeout, _MAX_SECONDS))
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         connection.close()
         raise ReadOnlyStore(f"{path} cannot be written with a write-ahead log (journal mode {mode!r})")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
     return connection
 
 

@@ -15,6 +15,7 @@ from binrag.errors import (
     BinragError,
     NotAStore,
     ReadOnlyStore,
+    StorageFull,
     StoreClosed,
     StoreExists,
     StoreLocked,
@@ -97,6 +98,9 @@ class Database:
             database = cls(path, writable=mode != "r", options=options, lock_timeout=lock_timeout)
             with database.reading() as reading:
                 reading.head()
+            if database.writable:
+                # readers block the switch to a write-ahead log, so it is made before there is work to lose
+                database._writer(database._here())
         return database
 
     @staticmethod
@@ -205,13 +209,14 @@ class Database:
         self._lock(state)
         try:
             with translated(self.path):
-                writer = state.writer = state.writer or connect.connect_writer(self.path)
+                writer = self._writer(state)
                 writer.execute("BEGIN IMMEDIATE")
             try:
                 with translated(self.path):
                     state.writing = Writing(writer)
                 yield state.writing
                 self._here()  # a forked child must not commit its parent's transaction
+                self._check_standing(state.writing)
                 with translated(self.path):
                     state.writing.finish()
                     writer.execute("COMMIT")
@@ -235,8 +240,21 @@ class Database:
             with self.transaction() as writing, translated(self.path):
                 yield writing
             return
+        self._check_standing(state.writing)
         with translated(self.path), state.writing.savepoint():
             yield state.writing
+
+    def _check_standing(self, writing: Writing) -> None:
+        if not writing.is_open:
+            raise StorageFull(
+                f"SQLite undid the whole transaction on {self.path} after an error such as a full disk; leave "
+                "transaction(), make room, and start it again"
+            )
+
+    def _writer(self, state: _Process) -> sqlite3.Connection:
+        if state.writer is None:
+            state.writer = connect.connect_writer(self.path, self._lock_timeout)
+        return state.writer
 
     def _lock(self, state: _Process) -> None:
         if not state.writer_mutex.acquire(timeout=min(self._lock_timeout, threading.TIMEOUT_MAX)):
@@ -268,7 +286,7 @@ class Database:
         try:
             (busy, _, _) = writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
-            writer.execute(f"PRAGMA busy_timeout = {int(connect._BUSY_SECONDS * 1000)}")
+            writer.execute(f"PRAGMA busy_timeout = {connect.BUSY_MILLISECONDS}")
         state.checkpoint_mark = size if busy else 0
 
     def file_bytes(self) -> int:

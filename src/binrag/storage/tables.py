@@ -70,12 +70,16 @@ class Reading:
         check(found[1], f"meta record {key!r}", key, found[0])
         return unpack(found[0], f"meta record {key!r}")
 
+    def require(self, key: str) -> Any:
+        """Return the record under a key that every store has."""
+        record = self.get(key)
+        if record is None:
+            raise CorruptStore(f"the store has no meta record {key!r}; restore it from a backup")
+        return record
+
     def head(self) -> Head:
         """Return the counters."""
-        record = self.get("head")
-        if record is None:
-            raise CorruptStore("the store has no meta record 'head'")
-        return Head(**record)
+        return Head(**self.require("head"))
 
     def count(self, tenant: str) -> int:
         """Count a tenant's documents."""
@@ -220,10 +224,17 @@ class Writing(Reading):
         try:
             yield
         except BaseException:
-            self._connection.execute("ROLLBACK TO part")
+            if self.is_open:
+                self._connection.execute("ROLLBACK TO part")
             raise
         finally:
-            self._connection.execute("RELEASE part")
+            if self.is_open:
+                self._connection.execute("RELEASE part")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the transaction still stands; SQLite undoes all of it when the disk is full."""
+        return self._connection.in_transaction
 
     def put(self, key: str, value: Any) -> None:
         """Write a record of ``meta``."""

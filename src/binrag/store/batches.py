@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -81,11 +81,15 @@ def length_of(*inputs: Any) -> int | None:
         If two lengths differ.
     """
     names = ("texts", "ids", "metadata", "vectors")
-    lengths = {name: len(v) for name, v in zip(names, inputs, strict=True) if hasattr(v, "__len__")}
+    lengths = {name: len(v) for name, v in zip(names, inputs, strict=True) if _has_length(v)}
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"{n} {name}" for name, n in lengths.items())
         raise InvalidInput(f"got {shown}; expected as many of each; nothing was stored")
     return next(iter(lengths.values()), None)
+
+
+def _has_length(value: Any) -> bool:
+    return isinstance(value, Sized) and not (isinstance(value, np.ndarray) and value.ndim == 0)
 
 
 def batches(

@@ -46,19 +46,17 @@ class Snapshot:
 def _blocks(
     reading: Reading, newer_than: int, first_no: int, stop_no: int, n_words: int
 ) -> Iterator[tuple[int, UInt64, Float16]]:
-    pairs = zip(reading.blocks("codes", newer_than), reading.blocks("rescale", newer_than), strict=True)
-    expected = first_no
-    for codes, rescale in pairs:
-        if codes.no != expected or rescale.no != expected or codes.n_rows != BLOCK:
-            raise CorruptStore(f"block {expected} of part 'codes' or 'rescale' is missing")
-        expected += 1
-        try:
-            words = np.frombuffer(codes.data, dtype="<u8").reshape(BLOCK // GROUP, n_words, GROUP)
-        except ValueError as error:
-            raise CorruptStore(f"block {codes.no} of part 'codes' has a wrong length: {error}") from None
-        yield codes.no * BLOCK, words, np.frombuffer(rescale.data, dtype="<f2")
-    if expected != stop_no:
-        raise CorruptStore(f"block {expected} of part 'codes' is missing")
+    parts = {"codes": 8 * n_words * BLOCK, "rescale": 2 * BLOCK}
+    readers = {part: reading.blocks(part, newer_than) for part in parts}
+    for no in range(first_no, stop_no):
+        data = {}
+        for part, n_bytes in parts.items():
+            block = next(readers[part], None)
+            if block is None or block.no != no or len(block.data) != n_bytes:
+                raise CorruptStore(f"block {no} of part {part!r} is missing or has a wrong length")
+            data[part] = block.data
+        words = np.frombuffer(data["codes"], dtype="<u8").reshape(BLOCK // GROUP, n_words, GROUP)
+        yield no * BLOCK, words, np.frombuffer(data["rescale"], dtype="<f2")
 
 
 def _liveness(reading: Reading, newer_than: int, index: FlatIndex, n_rows: int) -> UInt64:

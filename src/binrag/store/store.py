@@ -96,7 +96,7 @@ class Store:
         database = Database.open(Path(path), mode, lock_timeout, {"settings": asked.record()})
         try:
             with database.reading() as reading:
-                recorded = Settings(**reading.get("settings"))
+                recorded = Settings(**reading.require("settings"))
                 asked.check_agreement(recorded, VectorSpace.read(reading))
                 if is_recorded:
                     resolved = resolve_encoder((reading.get("encoder") or {}).get("encoder_id"))
@@ -201,13 +201,14 @@ class Store:
     def _write(self, spool: Spool) -> list[str]:
         added: list[str] = []
         n_truncated = 0
+        similarity = self._encoder.similarity  # may load a model, so not while the store is locked
         with self._database.writing() as writing:
             space = VectorSpace.read(writing)
             if spool.is_encoded:
                 self._encoder.write(writing, space)
             for batch in spool:
                 if space is None:
-                    space = self._settings.space(batch.vectors.shape[1], self._encoder.similarity)
+                    space = self._settings.space(batch.vectors.shape[1], similarity)
                     space.write(writing)
                 space.check_dim(batch.vectors)
                 writer.append(writing, _TENANT, space, self._keep, batch)
@@ -282,6 +283,7 @@ class Store:
     ) -> list[Hit]:
         if snapshot.index is None or snapshot.space is None:
             return []
+        snapshot.space.check_dim(vector[None])
         query = snapshot.space.query(vector)
         candidates = pipeline.retrieve(snapshot.index, query, n_candidates or pipeline.default_candidates(k))
         if self._keep != "none":
