@@ -428,9 +428,6 @@ class Store:
     ) -> None:
         self.close()
 
-    def __len__(self) -> int:
-        return self.count()
-
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r})"
 
