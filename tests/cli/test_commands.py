@@ -71,29 +71,29 @@ def test_add_reads_standard_input(run, monkeypatch):
     assert "3 added" in out
 
 
-def test_an_interrupted_add_goes_on_where_it_stopped(run, tmp_path, minilm):
+def test_an_interrupted_add_goes_on_where_it_stopped(run, tmp_path, minilm_folder):
     lines = [{"text": f"sentence number {i}"} for i in range(8)]
     part = write(tmp_path / "part.jsonl", [*lines[:6], "{broken"])
     whole = write(tmp_path / "whole.jsonl", lines)
-    assert run("add", "kb.binrag", part, "--quiet", "--commit-every", 3, "--encoder", minilm)[0] == 1
+    assert run("add", "kb.binrag", part, "--quiet", "--commit-every", 3, "--encoder", minilm_folder)[0] == 1
     code, out, err = run("add", "kb.binrag", whole, "--quiet", "--json")
     assert code == 0
     assert json.loads(out) == {"added": 2, "unchanged": 6, "repeated": 0, "skipped": 0, "count": 8}
-    assert f"encoder: {minilm}" in err
+    assert f"encoder: {minilm_folder}" in err
     with Store.open("kb.binrag", "r") as store:
         assert store.stats().n_rows == 8, "unchanged documents were written again"
 
 
-def test_search_and_ask_use_the_recorded_encoder_and_say_so(run, tmp_path, minilm, monkeypatch):
+def test_search_and_ask_use_the_recorded_encoder_and_say_so(run, tmp_path, minilm_folder, monkeypatch):
     texts = ["The cat sleeps on the sofa.", "Interest rates rose again.", "A recipe for onion soup."]
     path = write(tmp_path / "in.jsonl", [{"id": str(i), "text": text} for i, text in enumerate(texts)])
-    assert run("add", "kb.binrag", path, "--quiet", "--encoder", minilm)[0] == 0
+    assert run("add", "kb.binrag", path, "--quiet", "--encoder", minilm_folder)[0] == 0
     code, out, err = run("search", "kb.binrag", "how", "to", "cook", "soup", "-k", 2, "--json")
     hits = json.loads(out)
     assert code == 0
     assert [hit["id"] for hit in hits][0] == "2"
     assert len(hits) == 2
-    assert f"encoder: {minilm}, as the store records" in err
+    assert f"encoder: {minilm_folder}, as the store records" in err
     assert "onion soup" in run("search", "kb.binrag", "soup")[1]
     monkeypatch.setattr(sys, "stdin", io.StringIO("bank interest\n\na pet\n"))
     code, out, _ = run("ask", "kb.binrag", "--json", "-k", 1)
@@ -182,7 +182,9 @@ assert main(["add", "texts.binrag", "texts.jsonl", "--quiet"]) == 1
 def test_a_closed_output_is_no_crash(tmp_path):
     write(tmp_path / "in.jsonl", vector_lines(3000))
     with Store.open(tmp_path / "kb.binrag") as store:
-        store.add([f"text {i} " * 50 for i in range(2000)], vectors=np.ones((2000, 4)), ids=[str(i) for i in range(2000)])
+        store.add(
+            [f"text {i} " * 50 for i in range(2000)], vectors=np.ones((2000, 4)), ids=[str(i) for i in range(2000)]
+        )
     command = [sys.executable, "-m", "binrag", "get", "kb.binrag", *(str(i) for i in range(2000))]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.read(10)

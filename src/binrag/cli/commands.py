@@ -71,7 +71,8 @@ def get(options: argparse.Namespace) -> int:
     if options.json:
         print(as_json([asdict(document) for document in documents]))
     else:
-        print("\n".join(document_as_text(document) for document in documents), end="")
+        for document in documents:
+            print(document_as_text(document))
     missing = set(options.ids) - {document.id for document in documents}
     for id_ in sorted(missing):
         print(f"binrag: no document {id_!r}", file=sys.stderr)

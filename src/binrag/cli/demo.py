@@ -32,7 +32,7 @@ WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 QUESTIONS = (
     "how do I parse a date from a string?",
     "run a command and capture its output",
-    "read a csv file into dictionaries",
+    "create a temporary directory that is deleted afterwards",
 )
 EXPECTED = "datetime.datetime.strptime"
 """What the first question must find among its first three hits."""

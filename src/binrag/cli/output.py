@@ -52,7 +52,7 @@ def hits_as_text(hits: Iterable[Hit], indent: str = "") -> str:
 def document_as_text(document: Document) -> str:
     """Return a document with its metadata."""
     lines = [f"id: {document.id}", *(f"{key}: {value}" for key, value in document.metadata.items())]
-    return "\n".join([*lines, "", document.text or "(no text)", ""])
+    return "\n".join([*lines, "", document.text or "(no text)"])
 
 
 def bytes_as_text(n: int) -> str:
