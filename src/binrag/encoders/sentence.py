@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy.typing as npt
 
 from binrag.errors import EncoderMismatch, InvalidInput, MissingDependency, UnsupportedMode
+from binrag.threads import Mutex
 from binrag.types import Similarity
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class SentenceEncoder:
         self._name = name
         self._model = model
         self._batch_size = batch_size
-        self._loading = threading.Lock()
+        self._loading = Mutex()
 
     @property
     def encoder_id(self) -> str:

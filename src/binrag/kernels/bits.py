@@ -1,11 +1,18 @@
-"""Popcount of a 64-bit word, through LLVM's ``ctpop``."""
+"""Bits of 64-bit words: popcounts through LLVM's ``ctpop``, and bitmaps."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
+
+from binrag.kernels.jit import jit
+
+LANES = 16
+"""Rows of one group."""
 
 
 def _popcount(typing_context: Any, word: Any) -> Any:
@@ -19,3 +26,54 @@ def _popcount(typing_context: Any, word: Any) -> Any:
 
 popcount: Any = intrinsic(_popcount)
 """``popcount(word: uint64) -> uint64``, inside compiled code only."""
+
+
+def _lanes_nearer(typing_context: Any, words: Any, group: Any, query: Any, limit: Any, n_words: Any) -> Any:
+    """Compare a group's Hamming distances with a limit, in vector instructions of our own."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word, lanes = ir.IntType(64), ir.VectorType(ir.IntType(64), LANES)
+        first_lane = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        undefined = ir.Constant(lanes, ir.Undefined)
+
+        def in_all_lanes(value: Any) -> Any:
+            vector = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+            return builder.shuffle_vector(vector, undefined, first_lane)
+
+        def data(i: int) -> Any:
+            return context.make_array(signature.args[i])(context, builder, arguments[i]).data
+
+        n = signature.args[4].literal_value
+        popcounts: Any = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            builder.module, ir.FunctionType(lanes, [lanes]), f"llvm.ctpop.v{LANES}i64"
+        )
+        start = builder.gep(data(0), [builder.mul(arguments[1], ir.Constant(word, LANES * n))])
+        distances = ir.Constant(lanes, [0] * LANES)
+        for w in range(n):
+            address = builder.gep(start, [ir.Constant(word, LANES * w)])
+            row_words = builder.load(builder.bitcast(address, lanes.as_pointer()))
+            row_words.align = 8
+            query_word = builder.load(builder.gep(data(2), [ir.Constant(word, w)]))
+            differing = builder.xor(row_words, in_all_lanes(query_word))
+            distances = builder.add(distances, builder.call(popcounts, [differing]))
+        nearer = builder.icmp_unsigned("<", distances, in_all_lanes(arguments[3]))
+        return builder.zext(builder.bitcast(nearer, ir.IntType(LANES)), word)
+
+    return types.uint64(words, types.int64, query, types.uint64, n_words), codegen
+
+
+lanes_nearer: Any = intrinsic(prefer_literal=True)(_lanes_nearer)
+"""``lanes_nearer(words, group, query, limit, n_words) -> uint64``: bit i says that row i of the group is nearer to the
+query than the limit. `words` is a contiguous uint64 array (n_groups, n_words, 16), `n_words` a constant."""
+
+
+@jit
+def any_bit(bitmap: Any, first: int, stop: int) -> bool:
+    """Return whether any word that covers bits `first` to `stop` is not zero; `first` is a multiple of 64.
+
+    bitmap : uint64 (≥ ceil(stop / 64),)
+    """
+    for i in range(first // 64, (stop + 63) // 64):  # noqa: SIM110
+        if bitmap[i] != 0:
+            return True
+    return False

@@ -1,7 +1,7 @@
 """The Hamming scan over grouped words, one compiled kernel a word count.
 
-``words[group, word, lane]`` interleaves 16 rows, so that the lanes of one word are neighbours in memory. The
-loop over words is unrolled, the loop over lanes becomes vector instructions.
+``words[group, word, lane]`` interleaves 16 rows, so that the lanes of one word are neighbours in memory and a group
+is compared by vector instructions.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from binrag.kernels.bits import popcount
+from binrag.kernels.bits import LANES, any_bit, lanes_nearer, popcount
 from binrag.kernels.jit import jit
 from binrag.kernels.topk import dropped, lowered, ordered
 
-LANES = 16
 GROUPS = 256
 """Groups of one stretch; a stretch without an allowed row is skipped."""
 
@@ -51,37 +50,31 @@ def scan_kernel(n_words: int) -> Callable[..., int]:
         out_distances: Any,
     ) -> int:
         counts[:] = 0
-        lanes = np.empty(LANES, dtype=np.int64)
         threshold = 64 * n_words + 1
         n_within = 0
         n = 0
         n_groups = (n_rows + LANES - 1) // LANES
-        n_allowed_words = (n_rows + 63) // 64
         for first in range(0, n_groups, GROUPS):
             last = min(first + GROUPS, n_groups)
-            any_allowed = np.uint64(0)
-            for i in range(first // 4, min((last + 3) // 4, n_allowed_words)):
-                any_allowed |= allowed[i]
-            if any_allowed == 0:
+            if not any_bit(allowed, first * LANES, min(last * LANES, n_rows)):
                 continue
-            for group in range(first, last):
-                nearest = np.uint64(64 * n_words)
-                for lane in range(LANES):
-                    distance = np.uint64(0)
+            group = first
+            while group < last:
+                nearer = np.uint64(0)
+                while group < last:  # writes nothing, so that the query stays in registers
+                    nearer = lanes_nearer(words, group, query, np.uint64(threshold), n_words)
+                    if nearer != 0:
+                        break
+                    group += 1
+                while nearer != 0:
+                    row = group * LANES + np.int64(popcount((nearer & -nearer) - np.uint64(1)))
+                    nearer &= nearer - np.uint64(1)
+                    if row >= n_rows or (allowed[row >> 6] >> np.uint64(row & 63)) & np.uint64(1) == 0:
+                        continue
+                    d = np.int64(0)
                     for w in range(n_words):
-                        distance += popcount(words[group, w, lane] ^ query[w])
-                    nearest = min(nearest, distance)
-                if np.int64(nearest) >= threshold:
-                    continue
-                for lane in range(LANES):
-                    distance = np.uint64(0)
-                    for w in range(n_words):
-                        distance += popcount(words[group, w, lane] ^ query[w])
-                    lanes[lane] = np.int64(distance)
-                for lane in range(min(LANES, n_rows - group * LANES)):
-                    d = lanes[lane]
-                    row = group * LANES + lane
-                    if d >= threshold or (allowed[row >> 6] >> np.uint64(row & 63)) & np.uint64(1) == 0:
+                        d += np.int64(popcount(words[group, w, row % LANES] ^ query[w]))
+                    if d >= threshold:
                         continue
                     if n == rows.shape[0]:
                         n = dropped(rows, distances, n, threshold)
@@ -89,8 +82,8 @@ def scan_kernel(n_words: int) -> Callable[..., int]:
                     distances[n] = d
                     n += 1
                     counts[d] += 1
-                    n_within += 1
-                    threshold, n_within = lowered(counts, threshold, n_within, k)
+                    threshold, n_within = lowered(counts, threshold, n_within + 1, k)
+                group += 1
         return ordered(rows, distances, n, threshold, k, counts, out_rows, out_distances)
 
     return scan

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from binrag.errors import (
@@ -15,6 +15,7 @@ from binrag.errors import (
     NotAStore,
     ReadOnlyStore,
     StorageFull,
+    StoreClosed,
     StoreLocked,
     StoreNotFound,
 )
@@ -53,8 +54,34 @@ def _typed(path: Path, error: sqlite3.Error) -> BinragError:
     return BinragError(f"{path}: {error}")
 
 
+_refused: set[tuple[int, int]] = set()
+"""Device and inode of the files that this process must not open."""
+
+
+def refuse(path: Path) -> None:
+    """Refuse a file from now on in this process: it was forked inside a transaction on it."""
+    with suppress(OSError):
+        _refused.add(_identity(path))
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
 def connect(path: Path, options: str, timeout: float = BUSY_MILLISECONDS / 1000) -> sqlite3.Connection:
-    """Open a connection with URI options such as ``mode=rw``."""
+    """Open a connection with URI options such as ``mode=rw``.
+
+    Raises
+    ------
+    StoreClosed
+        In a child that was forked inside a transaction on this file.
+    """
+    if _refused and path.exists() and _identity(path) in _refused:
+        raise StoreClosed(
+            f"this process was forked inside a transaction on {path}, so SQLite cannot lock it here; leave "
+            "transaction() before forking, or start the process with the spawn method"
+        )
     uri = f"{path.absolute().as_uri()}?{options}"
     connection = sqlite3.connect(
         uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=64

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sqlite3
 import threading
@@ -25,30 +24,11 @@ from binrag.errors import (
 from binrag.storage import connect
 from binrag.storage.connect import translated
 from binrag.storage.lock import WriterLock
+from binrag.storage.process import Process
 from binrag.storage.tables import Reading, Writing
 from binrag.types import Mode
 
 _CHECKPOINT_BYTES = 16 * 2**20
-
-
-class _Process:
-    """What belongs to one process: connections and locks do not survive a fork."""
-
-    def __init__(self, path: Path) -> None:
-        self.pid = os.getpid()
-        self.idle: list[sqlite3.Connection] = []
-        self.mutex = threading.Lock()
-        self.writer: sqlite3.Connection | None = None
-        self.writer_mutex = threading.Lock()
-        self.lock = WriterLock(path)
-        self.owner: int | None = None
-        self.writing: Writing | None = None
-        self.checkpoint_mark = 0
-
-
-def _leak(value: object) -> None:
-    """Keep an object for ever: closing a parent's connection in a child would harm the parent's locks."""
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
 
 
 class Database:
@@ -60,7 +40,7 @@ class Database:
         self._options = options
         self._lock_timeout = lock_timeout
         self._closed = False
-        self._state = _Process(path)
+        self._state = Process(path, lock_timeout)
 
     @classmethod
     def open(cls, path: Path, mode: Mode, lock_timeout: float, initial: dict[str, Any]) -> Database:
@@ -124,17 +104,10 @@ class Database:
         finally:
             lock.release()
 
-    def _here(self) -> _Process:
-        """Return this process's connections; after a fork, new ones."""
+    def _here(self) -> Process:
+        """Return this process's connections, unless the store was closed."""
         if self._closed:
             raise StoreClosed(f"{self.path} was closed; open it again")
-        if self._state.pid != os.getpid():
-            if self._state.owner == threading.get_ident():
-                raise StoreClosed(
-                    f"{self.path} was forked inside an open write transaction; leave transaction() before forking"
-                )
-            _leak(self._state)
-            self._state = _Process(self.path)
         return self._state
 
     @property
@@ -157,36 +130,13 @@ class Database:
                 yield state.writing
             return
         with translated(self.path):
-            connection = self._borrow(state)
+            connection, epoch = state.borrow(self._options), state.epoch
             try:
                 connection.execute("BEGIN")
                 yield Reading(connection)
             finally:
-                self._give_back(state, connection)
-
-    def _borrow(self, state: _Process) -> sqlite3.Connection:
-        with state.mutex:
-            if state.idle:
-                return state.idle.pop()
-        connection = connect.connect_reader(self.path, self._options)
-        try:
-            connect.check_identity(connection, self.path)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _give_back(self, state: _Process, connection: sqlite3.Connection) -> None:
-        if state.pid != os.getpid():
-            _leak(connection)
-            return
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        with state.mutex:
-            if not self._closed:
-                state.idle.append(connection)
-                return
-        connection.close()
+                if state.epoch is epoch:
+                    state.give_back(connection)
 
     def check_writable(self) -> None:
         """Raise `ReadOnlyStore` if the store was opened for reading, `StoreClosed` if it was closed."""
@@ -207,6 +157,7 @@ class Database:
         if state.owner == threading.get_ident():
             raise UnsupportedMode("transactions do not nest; this thread is inside one already")
         self._lock(state)
+        epoch = state.epoch
         try:
             with translated(self.path):
                 writer = self._writer(state)
@@ -215,19 +166,21 @@ class Database:
                 with translated(self.path):
                     state.writing = Writing(writer)
                 yield state.writing
-                self._here()  # a forked child must not commit its parent's transaction
+                if state.epoch is not epoch:
+                    raise StoreClosed(f"{self.path}: a forked child cannot commit its parent's transaction")
                 self._check_standing(state.writing)
                 with translated(self.path):
                     state.writing.finish()
                     writer.execute("COMMIT")
             except BaseException:
-                if state.pid == os.getpid() and writer.in_transaction:
+                if state.epoch is epoch and writer.in_transaction:
                     writer.execute("ROLLBACK")
                 raise
-            with translated(self.path):
+            with suppress(sqlite3.Error):  # the commit stands, and the log only stays long
                 self._checkpoint(state, writer)
         finally:
-            self._unlock(state)
+            if state.epoch is epoch:
+                self._unlock(state)
 
     @contextmanager
     def writing(self) -> Iterator[Writing]:
@@ -251,12 +204,12 @@ class Database:
                 "transaction(), make room, and start it again"
             )
 
-    def _writer(self, state: _Process) -> sqlite3.Connection:
+    def _writer(self, state: Process) -> sqlite3.Connection:
         if state.writer is None:
             state.writer = connect.connect_writer(self.path, self._lock_timeout)
         return state.writer
 
-    def _lock(self, state: _Process) -> None:
+    def _lock(self, state: Process) -> None:
         if not state.writer_mutex.acquire(timeout=min(self._lock_timeout, threading.TIMEOUT_MAX)):
             raise StoreLocked(
                 f"{self.path} has been locked for {self._lock_timeout:g} s by another thread of this process; wait "
@@ -269,15 +222,13 @@ class Database:
             raise
         state.owner = threading.get_ident()
 
-    def _unlock(self, state: _Process) -> None:
-        if state.pid != os.getpid():
-            return
+    def _unlock(self, state: Process) -> None:
         state.owner = None
         state.writing = None
         state.lock.release()
         state.writer_mutex.release()
 
-    def _checkpoint(self, state: _Process, writer: sqlite3.Connection) -> None:
+    def _checkpoint(self, state: Process, writer: sqlite3.Connection) -> None:
         """Fold a long write-ahead log into the file, as far as readers allow, without waiting for them."""
         size = connect.wal_bytes(self.path)
         if size < state.checkpoint_mark + _CHECKPOINT_BYTES:
@@ -325,26 +276,15 @@ class Database:
         """Close all connections; the last handle leaves one file behind. Closing twice is allowed."""
         if self._closed:
             return
-        if self._state.pid != os.getpid():
-            _leak(self._state)
-            self._closed = True
-            return
         if self.in_transaction:
             raise UnsupportedMode("close() inside transaction(); leave the with block first")
         state = self._state
-        with state.mutex:
-            self._closed = True
-            connections, state.idle = state.idle, []
-        for connection in connections:
-            connection.close()
-        with state.writer_mutex:
-            if state.writer is not None:
-                state.writer.close()
-                state.writer = None
+        self._closed = True
+        state.close()
         with suppress(BinragError, sqlite3.Error, OSError):
             self._fold_log(state)
 
-    def _fold_log(self, state: _Process) -> None:
+    def _fold_log(self, state: Process) -> None:
         """Leave one file behind, in rollback-journal mode, if no other handle is open."""
         if self._options != "mode=rw" or not os.access(self.path, os.W_OK):
             return

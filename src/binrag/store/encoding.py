@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from typing import Any
 
@@ -13,6 +12,7 @@ from binrag.protocols import Encoder
 from binrag.storage import Writing
 from binrag.store.batches import Batch
 from binrag.store.space import VectorSpace, checked_vectors
+from binrag.threads import Mutex
 from binrag.types import Float32, Similarity
 
 CANARIES = (
@@ -38,7 +38,7 @@ class CheckedEncoder:
         self.encoder = encoder
         self._record: dict[str, Any] | None = None
         self._is_checked = False
-        self._mutex = threading.Lock()
+        self._mutex = Mutex()
 
     def required(self, recorded: str | None) -> Encoder:
         """Return the encoder; without one, say which the store was made with."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +25,7 @@ from binrag.store.progress import progress_of
 from binrag.store.settings import Settings, check_mode, checked_candidates, checked_count
 from binrag.store.snapshot import Snapshot
 from binrag.store.space import VectorSpace, checked_vectors
+from binrag.threads import Mutex
 from binrag.types import Document, Float32, Hit, KeepVectors, Metadata, Mode, Progress, StoreInfo, StoreStats
 
 _TENANT = ""
@@ -43,7 +43,7 @@ class Store:
         self._encoder = encoder
         self._settings = settings
         self._snapshot = Snapshot()
-        self._refreshing = threading.Lock()
+        self._refreshing = Mutex()
 
     @classmethod
     def open(

@@ -1,0 +1,179 @@
+"""What an open store has in one process, and how it gets through a fork.
+
+SQLite keeps its file locks in books of its own, one for each process and file. A forked child inherits the books,
+but not the locks: a connection it opens then takes none, and reads torn commits. So every connection is closed
+before a fork, and parent and child open theirs anew. Where that cannot be, inside a transaction, the child is
+refused the file.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sqlite3
+import threading
+import weakref
+from pathlib import Path
+
+from binrag.storage import connect
+from binrag.storage.lock import WriterLock
+from binrag.storage.tables import Writing
+
+_processes: weakref.WeakSet[Process] = weakref.WeakSet()
+
+
+class Process:
+    """Connections and locks of one handle in one process.
+
+    Attributes
+    ----------
+    writer : sqlite3.Connection or None
+        The connection for write transactions.
+    writer_mutex : threading.Lock
+        Held by the thread in a write transaction, together with `lock`.
+    owner : int or None
+        That thread.
+    writing : Writing or None
+        Its transaction.
+    checkpoint_mark : int
+        Size of the write-ahead log when it could not be folded the last time.
+    """
+
+    def __init__(self, path: Path, lock_timeout: float) -> None:
+        self._path = path
+        self._lock_timeout = min(lock_timeout, threading.TIMEOUT_MAX)
+        self.writer: sqlite3.Connection | None = None
+        self.checkpoint_mark = 0
+        self._renew()
+        _processes.add(self)
+
+    def _renew(self) -> None:
+        self._idle: list[sqlite3.Connection] = []
+        self._lent: list[sqlite3.Connection] = []
+        self._borrowers: list[int] = []
+        self._gate = threading.Condition()
+        self._is_forking = False
+        self._is_closed = False
+        self.writer = None
+        self.writer_mutex = threading.Lock()
+        self.lock = WriterLock(self._path)
+        self.owner: int | None = None
+        self.writing: Writing | None = None
+        self.epoch = object()
+        """Another object after a fork, in the child: what was begun before it is not the child's to end."""
+
+    def borrow(self, options: str) -> sqlite3.Connection:
+        """Return an idle read connection, or a new one."""
+        with self._gate:
+            self._gate.wait_for(lambda: not self._is_forking)
+            self._borrowers.append(threading.get_ident())
+            if self._idle:
+                connection = self._idle.pop()
+                self._lent.append(connection)
+                return connection
+        try:
+            connection = connect.connect_reader(self._path, options)
+            try:
+                connect.check_identity(connection, self._path)
+            except BaseException:
+                connection.close()
+                raise
+        except BaseException:
+            self._leave()
+            raise
+        self._lent.append(connection)
+        return connection
+
+    def give_back(self, connection: sqlite3.Connection) -> None:
+        """Take a read connection back."""
+        self._lent.remove(connection)
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        with self._gate:
+            keep = not self._is_closed
+            if keep:
+                self._idle.append(connection)
+        if not keep:
+            connection.close()
+        self._leave()
+
+    def _leave(self) -> None:
+        with self._gate:
+            self._borrowers.remove(threading.get_ident())
+            self._gate.notify_all()
+
+    def close(self) -> None:
+        """Close all connections that nobody is reading with; the others close when they are given back."""
+        with self._gate:
+            self._is_closed = True
+            connections, self._idle = self._idle, []
+        for connection in connections:
+            connection.close()
+        with self.writer_mutex:
+            self._close_writer()
+        _processes.discard(self)
+
+    def _close_writer(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+            self.writer = None
+
+    def before_fork(self) -> bool:
+        """Close all connections and hold new ones off; return whether that could be done."""
+        me = threading.get_ident()
+        if self.owner == me or me in self._borrowers or not self.writer_mutex.acquire(timeout=self._lock_timeout):
+            return False
+        with self._gate:
+            self._is_forking = True
+            if not self._gate.wait_for(lambda: not self._borrowers, timeout=self._lock_timeout):
+                self._is_forking = False
+                self.writer_mutex.release()
+                return False
+            while self._idle:
+                self._idle.pop().close()
+        self._close_writer()
+        return True
+
+    def after_fork_in_parent(self) -> None:
+        """Let readers and writers go on."""
+        with self._gate:
+            self._is_forking = False
+            self._gate.notify_all()
+        self.writer_mutex.release()
+
+    def after_fork_in_child(self, is_clean: bool) -> None:
+        """Start with nothing; refuse the file if the parent's connections are still in this process's memory."""
+        if not is_clean:
+            connect.refuse(self._path)
+            for value in (self.lock, self.writer, self.writing, *self._idle, *self._lent):
+                _leak(value)
+        self._renew()
+
+
+def _leak(value: object) -> None:
+    """Keep an object for ever: to close a parent's connection in a child would harm the parent."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
+
+
+_forking: list[tuple[Process, bool]] = []
+
+
+def _before_fork() -> None:
+    _forking[:] = [(process, process.before_fork()) for process in list(_processes)]
+
+
+def _after_fork_in_parent() -> None:
+    for process, is_clean in _forking:
+        if is_clean:
+            process.after_fork_in_parent()
+    _forking.clear()
+
+
+def _after_fork_in_child() -> None:
+    for process, is_clean in _forking:
+        process.after_fork_in_child(is_clean)
+    _forking.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
