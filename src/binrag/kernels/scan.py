@@ -37,18 +37,8 @@ def scan_kernel(n_words: int) -> Callable[..., int]:
     """
 
     @jit
-    def scan(
-        words: Any,
-        n_rows: int,
-        query: Any,
-        allowed: Any,
-        k: int,
-        counts: Any,
-        rows: Any,
-        distances: Any,
-        out_rows: Any,
-        out_distances: Any,
-    ) -> int:
+    def scan(words: Any, n_rows: int, query: Any, allowed: Any, k: int, counts: Any, *buffers: Any) -> int:
+        rows, distances, out_rows, out_distances = buffers
         counts[:] = 0
         threshold = 64 * n_words + 1
         n_within = 0
@@ -74,7 +64,7 @@ def scan_kernel(n_words: int) -> Callable[..., int]:
                     d = np.int64(0)
                     for w in range(n_words):
                         d += np.int64(popcount(words[group, w, row % LANES] ^ query[w]))
-                    if d >= threshold:
+                    if d >= threshold:  # it was lowered by another row of the group
                         continue
                     if n == rows.shape[0]:
                         n = dropped(rows, distances, n, threshold)

@@ -64,6 +64,14 @@ def refuse(path: Path) -> None:
         _refused.add(_identity(path))
 
 
+def refusal(path: Path) -> StoreClosed:
+    """Return the error for a refused file."""
+    return StoreClosed(
+        f"this process was forked inside a transaction on {path}, so SQLite cannot lock it here; leave transaction() "
+        "before forking, or start the process with the spawn method"
+    )
+
+
 def _identity(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_dev, status.st_ino
@@ -78,10 +86,7 @@ def connect(path: Path, options: str, timeout: float = BUSY_MILLISECONDS / 1000)
         In a child that was forked inside a transaction on this file.
     """
     if _refused and path.exists() and _identity(path) in _refused:
-        raise StoreClosed(
-            f"this process was forked inside a transaction on {path}, so SQLite cannot lock it here; leave "
-            "transaction() before forking, or start the process with the spawn method"
-        )
+        raise refusal(path)
     uri = f"{path.absolute().as_uri()}?{options}"
     connection = sqlite3.connect(
         uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=64

@@ -40,7 +40,7 @@ class Database:
         self._options = options
         self._lock_timeout = lock_timeout
         self._closed = False
-        self._state = Process(path, lock_timeout)
+        self._state = Process(path)
 
     @classmethod
     def open(cls, path: Path, mode: Mode, lock_timeout: float, initial: dict[str, Any]) -> Database:
@@ -108,6 +108,8 @@ class Database:
         """Return this process's connections, unless the store was closed."""
         if self._closed:
             raise StoreClosed(f"{self.path} was closed; open it again")
+        if self._state.is_refused:
+            raise connect.refusal(self.path)
         return self._state
 
     @property
@@ -210,7 +212,7 @@ class Database:
         return state.writer
 
     def _lock(self, state: Process) -> None:
-        if not state.writer_mutex.acquire(timeout=min(self._lock_timeout, threading.TIMEOUT_MAX)):
+        if not state.begin_writing(self._lock_timeout):
             raise StoreLocked(
                 f"{self.path} has been locked for {self._lock_timeout:g} s by another thread of this process; wait "
                 "for its transaction to end, or open the store with a longer lock_timeout"
@@ -274,7 +276,8 @@ class Database:
 
     def close(self) -> None:
         """Close all connections; the last handle leaves one file behind. Closing twice is allowed."""
-        if self._closed:
+        if self._closed or self._state.is_refused:
+            self._closed = True
             return
         if self.in_transaction:
             raise UnsupportedMode("close() inside transaction(); leave the with block first")

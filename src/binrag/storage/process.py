@@ -9,15 +9,20 @@ refused the file.
 from __future__ import annotations
 
 import ctypes
+import logging  # noqa: F401  (see _register_hooks)
 import os
 import sqlite3
 import threading
 import weakref
+from functools import cache
 from pathlib import Path
 
 from binrag.storage import connect
 from binrag.storage.lock import WriterLock
 from binrag.storage.tables import Writing
+
+_FORK_SECONDS = 30.0
+"""How long a fork waits for readers and writers in other threads to end what they do."""
 
 _processes: weakref.WeakSet[Process] = weakref.WeakSet()
 
@@ -35,16 +40,19 @@ class Process:
         That thread.
     writing : Writing or None
         Its transaction.
+    is_refused : bool
+        Whether this is a child that was forked when the connections could not be closed.
     checkpoint_mark : int
         Size of the write-ahead log when it could not be folded the last time.
     """
 
-    def __init__(self, path: Path, lock_timeout: float) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock_timeout = min(lock_timeout, threading.TIMEOUT_MAX)
         self.writer: sqlite3.Connection | None = None
         self.checkpoint_mark = 0
+        self.is_refused = False
         self._renew()
+        _register_hooks()
         _processes.add(self)
 
     def _renew(self) -> None:
@@ -52,7 +60,8 @@ class Process:
         self._lent: list[sqlite3.Connection] = []
         self._borrowers: list[int] = []
         self._gate = threading.Condition()
-        self._is_forking = False
+        self._holds_readers = False
+        self._holds_writers = False
         self._is_closed = False
         self.writer = None
         self.writer_mutex = threading.Lock()
@@ -65,7 +74,7 @@ class Process:
     def borrow(self, options: str) -> sqlite3.Connection:
         """Return an idle read connection, or a new one."""
         with self._gate:
-            self._gate.wait_for(lambda: not self._is_forking)
+            self._gate.wait_for(lambda: not self._holds_readers)
             self._borrowers.append(threading.get_ident())
             if self._idle:
                 connection = self._idle.pop()
@@ -121,29 +130,43 @@ class Process:
     def before_fork(self) -> bool:
         """Close all connections and hold new ones off; return whether that could be done."""
         me = threading.get_ident()
-        if self.owner == me or me in self._borrowers or not self.writer_mutex.acquire(timeout=self._lock_timeout):
+        if self.owner == me or me in self._borrowers:
             return False
         with self._gate:
-            self._is_forking = True
-            if not self._gate.wait_for(lambda: not self._borrowers, timeout=self._lock_timeout):
-                self._is_forking = False
-                self.writer_mutex.release()
-                return False
-            while self._idle:
-                self._idle.pop().close()
-        self._close_writer()
-        return True
+            self._holds_writers = True
+        has_mutex = self.writer_mutex.acquire(timeout=_FORK_SECONDS)
+        with self._gate:
+            # a transaction that goes on may still want to read, so readers are held off after writers only
+            self._holds_readers = has_mutex
+            if has_mutex and self._gate.wait_for(lambda: not self._borrowers, timeout=_FORK_SECONDS):
+                while self._idle:
+                    self._idle.pop().close()
+                self._close_writer()
+                return True
+        self._go_on(has_mutex)
+        return False
 
     def after_fork_in_parent(self) -> None:
         """Let readers and writers go on."""
+        self._go_on(has_mutex=True)
+
+    def _go_on(self, has_mutex: bool) -> None:
+        if has_mutex:
+            self.writer_mutex.release()
         with self._gate:
-            self._is_forking = False
+            self._holds_readers = self._holds_writers = False
             self._gate.notify_all()
-        self.writer_mutex.release()
+
+    def begin_writing(self, timeout: float) -> bool:
+        """Take the writer mutex for the calling thread; return whether it came free in time."""
+        with self._gate:
+            self._gate.wait_for(lambda: not self._holds_writers)
+        return self.writer_mutex.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
 
     def after_fork_in_child(self, is_clean: bool) -> None:
         """Start with nothing; refuse the file if the parent's connections are still in this process's memory."""
         if not is_clean:
+            self.is_refused = True
             connect.refuse(self._path)
             for value in (self.lock, self.writer, self.writing, *self._idle, *self._lent):
                 _leak(value)
@@ -175,5 +198,14 @@ def _after_fork_in_child() -> None:
     _forking.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+@cache
+def _register_hooks() -> None:
+    """Have the hooks run; a second call does nothing.
+
+    Before a fork, hooks run in the reverse order of their registration. A thread that we wait for may hold or want
+    the locks of logging or filelock, so theirs have to be taken after ours: both are imported by now.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+        )
