@@ -87,3 +87,32 @@ def hadamard(width):
     while len(matrix) < width:
         matrix = np.block([[matrix, matrix], [matrix, -matrix]])
     return matrix / np.sqrt(width)
+
+
+def random_words(n, n_words, seed=0, n_patterns=40, p_noise=0.03):
+    """Random codes with many equal distances: a few patterns with some bits flipped, uint64 (n, n_words)."""
+    draw = np.random.default_rng(seed)
+    patterns = draw.integers(0, 2, size=(n_patterns, 64 * n_words), dtype=np.uint8)
+    bits = patterns[draw.integers(0, n_patterns, n)] ^ (draw.random((n, 64 * n_words)) < p_noise)
+    return np.packbits(bits, axis=1, bitorder="little").view("<u8").reshape(n, n_words)
+
+
+def bitmap_of(flags):
+    """Booleans to a bitmap: bit r % 64 of word r // 64 is row r, uint64 (ceil(n / 64),)."""
+    return np.array(
+        [sum(1 << j for j, flag in enumerate(flags[i : i + 64]) if flag) for i in range(0, len(flags), 64)],
+        dtype=np.uint64,
+    )
+
+
+def unit(vectors):
+    """Vectors of length one, float32 as the store keeps them."""
+    doubles = np.asarray(vectors, dtype=np.float64)
+    return (doubles / np.sqrt((doubles**2).sum(axis=1, keepdims=True))).astype(np.float32)
+
+
+def float16_of(vectors):
+    """What a float16 cold tier gives back: a float32 scale a row, the largest magnitude, and float16 fractions."""
+    vectors = np.asarray(vectors, dtype=np.float32)
+    scales = np.abs(vectors).max(axis=1, keepdims=True)
+    return (vectors / scales).astype(np.float16).astype(np.float32) * scales

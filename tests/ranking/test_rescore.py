@@ -1,0 +1,108 @@
+"""Rescoring equals the formulas, and a row's score does not depend on what else is scored."""
+
+import numpy as np
+import pytest
+import reference
+from fakes import lattice, vectors_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from binrag.binarizers import RotatedSignBinarizer, SignBinarizer
+from binrag.indexes import group_words
+from binrag.ranking.rescore import integer_weights, rescore_codes, rescore_vectors
+from binrag.types import Candidates, Query
+
+
+@pytest.mark.parametrize("dim", [1, 2, 63, 64, 65, 384])
+def test_weights_are_rounded_to_16_bits(dim):
+    weights = vectors_of(1, dim, seed=dim)[0]
+    n_words = -(-dim // 64)
+    integers, step = integer_weights(weights, n_words)
+    expected, size = reference.quantized(weights)
+    assert integers.tolist() == expected + [0] * (64 * n_words - dim)
+    assert step == size
+    assert np.abs(integers).max() == 32767
+
+
+@pytest.mark.parametrize("dim", [1, 2, 63, 64, 65, 127, 384])
+@pytest.mark.parametrize("with_mean", [False, True])
+def test_code_scores_equal_the_formula(dim, with_mean):
+    vectors = lattice(60, dim, seed=dim)
+    mean = vectors_of(1, dim, seed=1)[0] if with_mean else None
+    binarizer = SignBinarizer(dim, mean=mean)
+    codes = binarizer.transform(vectors)
+    query_vector = vectors_of(1, dim, seed=2)[0]
+    query = binarizer.query(query_vector)
+    rows = np.random.default_rng(3).permutation(60)[:40].astype(np.int64)
+    got = rescore_codes(group_words(codes.words), codes.rescale, query, rows)
+
+    bits = reference.code_bits(vectors, mean)[rows]
+    offset = 0.0 if mean is None else float(query_vector.astype(np.float64) @ mean.astype(np.float64))
+    scores = reference.code_scores(bits, reference.rescale_of(vectors, mean)[rows], query_vector, query.offset)
+    assert query.offset == pytest.approx(offset, rel=1e-12, abs=1e-12)
+    expected = reference.best_first(scores, rows.tolist())
+    assert got.rows.tolist() == [row for _, row in expected]
+    assert got.scores.tolist() == [score for score, _ in expected]
+
+
+def test_a_code_estimates_its_own_vector_exactly_up_to_rounding():
+    vectors = vectors_of(50, 384)
+    mean = vectors.mean(axis=0)
+    for binarizer in (
+        SignBinarizer(384),
+        SignBinarizer(384, mean=mean),
+        RotatedSignBinarizer(384),
+        RotatedSignBinarizer(384, mean=mean),
+    ):
+        codes = binarizer.transform(vectors)
+        for row in (0, 17, 49):
+            y = vectors[row] if binarizer.mean is None else vectors[row] - mean
+            query = binarizer.query(y)
+            got = rescore_codes(group_words(codes.words), codes.rescale, query, np.array([row]))
+            assert got.scores[0] - query.offset == pytest.approx(float(y @ y), rel=1e-3)
+
+
+def test_a_row_scores_the_same_alone_and_in_a_batch():
+    binarizer = SignBinarizer(100)
+    vectors = vectors_of(90, 100)
+    codes = binarizer.transform(vectors)
+    grouped, query = group_words(codes.words), binarizer.query(vectors[3])
+    together = rescore_codes(grouped, codes.rescale, query, np.arange(90))
+    exact = rescore_vectors(vectors, query, np.arange(90))
+    for scores, alone in (
+        (together, lambda r: rescore_codes(grouped, codes.rescale, query, np.array([r]))),
+        (exact, lambda r: rescore_vectors(vectors[r : r + 1], query, np.array([r]))),
+    ):
+        for row, score in zip(scores.rows.tolist(), scores.scores.tolist(), strict=True):
+            assert alone(row).scores.tolist() == [score]
+
+
+@pytest.mark.parametrize("dim", [1, 5, 64, 384])
+def test_vector_scores_are_inner_products_best_first(dim):
+    vectors = lattice(80, dim, seed=4)
+    query_vector = lattice(1, dim, seed=5)[0]
+    query = Query(query_vector, np.zeros(1, np.uint64), query_vector, 0.0)
+    rows = np.arange(80)[::-1].copy() * 3
+    got = rescore_vectors(vectors, query, rows)
+    scores = (vectors.astype(np.float64) @ query_vector.astype(np.float64)).tolist()  # integers: exact
+    expected = reference.best_first(scores, rows.tolist())
+    assert list(zip(got.scores.tolist(), got.rows.tolist(), strict=True)) == expected
+
+
+@given(st.lists(st.tuples(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), st.integers(0, 50)), max_size=30))
+def test_the_total_order(pairs):
+    rows = list(dict(map(reversed, pairs)))
+    scores = [score for score, _ in {row: (score, row) for score, row in pairs}.values()]
+    ordered = Candidates.ordered(np.array(rows, dtype=np.int64), np.array(scores, dtype=np.float64))
+    expected = reference.best_first(scores, rows)
+    assert list(zip(ordered.scores.tolist(), ordered.rows.tolist(), strict=True)) == expected
+    assert ordered.top(3).rows.tolist() == [row for _, row in expected[:3]]
+
+
+def test_no_rows_give_no_candidates():
+    binarizer = SignBinarizer(70)
+    codes = binarizer.transform(vectors_of(5, 70))
+    query = binarizer.query(vectors_of(1, 70)[0])
+    nothing = np.zeros(0, dtype=np.int64)
+    assert len(rescore_codes(group_words(codes.words), codes.rescale, query, nothing).rows) == 0
+    assert len(rescore_vectors(np.zeros((0, 70), np.float32), query, nothing).rows) == 0
