@@ -56,7 +56,7 @@ def test_add_reports_what_became_of_the_lines(run, tmp_path):
 
 def test_a_bad_line_is_fatal_by_default_and_says_what_was_stored_before_it(run, tmp_path):
     path = write(tmp_path / "in.jsonl", [*vector_lines(5), "{broken"])
-    code, out, err = run("add", "kb.binrag", path, "--quiet", "--commit-every", 2)
+    code, _, err = run("add", "kb.binrag", path, "--quiet", "--commit-every", 2)
     assert code == 1
     assert "in.jsonl:6: not JSON" in err
     assert "until here 4 added" in err
@@ -91,7 +91,7 @@ def test_search_and_ask_use_the_recorded_encoder_and_say_so(run, tmp_path, minil
     code, out, err = run("search", "kb.binrag", "how", "to", "cook", "soup", "-k", 2, "--json")
     hits = json.loads(out)
     assert code == 0
-    assert [hit["id"] for hit in hits][0] == "2"
+    assert hits[0]["id"] == "2"
     assert len(hits) == 2
     assert f"encoder: {minilm_folder}, as the store records" in err
     assert "onion soup" in run("search", "kb.binrag", "soup")[1]
@@ -118,7 +118,7 @@ def test_delete_and_count(run, filled):
 
 def test_info_tells_settings_and_sizes(run, filled):
     facts = json.loads(run("info", filled, "--json")[1])
-    assert facts["file_bytes"] == os.stat(filled).st_size
+    assert facts["file_bytes"] == Path(filled).stat().st_size
     assert (facts["dim"], facts["n_documents"], facts["code_bytes"], facts["n_dead_rows"]) == (8, 20, 10, 0)
     text = run("info", filled)[1]
     assert "keep_vectors" in text

@@ -60,6 +60,34 @@ def test_embeddings_use_both_sides():
     assert encoder.count_truncated(["x"]) == 0
 
 
+class Llama:
+    """Shaped like LlamaIndex's embeddings, which can be called too, for something else."""
+
+    def get_text_embedding_batch(self, texts):
+        return [[1.0, float(len(text))] for text in texts]
+
+    def get_query_embedding(self, text):
+        return [float(len(text)), 1.0]
+
+    def __call__(self, nodes):
+        raise AssertionError("called")
+
+
+def test_llama_index_embeddings_use_both_sides():
+    encoder = resolve_encoder(Llama())
+    assert encoder.encode_document(["a", "bb"]) == [[1, 1], [1, 2]]
+    assert encoder.encode_query(["ccc"]) == [[3, 1]]
+    assert encoder.encoder_id == "embeddings:test_adapters.Llama"
+
+
+def test_a_real_llama_index_embedding(path):
+    llama_index = pytest.importorskip("llama_index.core", reason="the frameworks group brings it")
+    with Store.open(path, encoder=llama_index.MockEmbedding(embed_dim=8)) as store:
+        store.add(["one", "two"])
+        assert len(store.search("one")) == 2
+        assert store.info().dim == 8
+
+
 @pytest.mark.parametrize(
     ("attributes", "ending"),
     [({}, "Embeddings"), ({"model": "m1"}, "Embeddings:m1"), ({"model_name": "m2"}, "Embeddings:m2")],

@@ -32,12 +32,17 @@ class CheckedEncoder:
     ----------
     encoder : Encoder or None
         The encoder.
+
+    Attributes
+    ----------
+    is_checked : bool
+        Whether the encoder was compared with a recorded one; it need not be again.
     """
 
     def __init__(self, encoder: Encoder | None) -> None:
         self.encoder = encoder
         self._record: dict[str, Any] | None = None
-        self._is_checked = False
+        self.is_checked = False
         self._mutex = Mutex()
 
     def required(self, recorded: str | None) -> Encoder:
@@ -65,10 +70,10 @@ class CheckedEncoder:
         """
         encoder = self.required(record["encoder_id"] if record else None)
         with self._mutex:
-            if not self._is_checked:
+            if not self.is_checked:
                 self._record = self._record or self._signature(encoder)
                 self._compare(record, space)
-                self._is_checked = record is not None
+                self.is_checked = record is not None
 
     def _signature(self, encoder: Encoder) -> dict[str, Any]:
         texts = list(CANARIES)

@@ -265,15 +265,18 @@ class Store:
             return [self._hits(reading, snapshot, vector, k, n_candidates) for vector in vectors]
 
     def _query_vectors(self, queries: Any) -> Iterable[Float32]:
-        with self._view() as (reading, snapshot):
-            space, record = snapshot.space, reading.get("encoder")
-        dim = space.dim if space else self._settings.dim
         if isinstance(queries, str) or not isinstance(queries, Iterable):
             raise InvalidInput(f"queries is {queries!r}, expected a list of texts or vectors; search takes one")
         listed = queries if isinstance(queries, np.ndarray) and queries.dtype.kind == "f" else list(queries)
         if len(listed) == 0:
             return []
-        if isinstance(listed[0], str):
+        is_text = isinstance(listed[0], str)
+        space, record = self._snapshot.space, None
+        if space is None or (is_text and not self._encoder.is_checked):
+            with self._view() as (reading, snapshot):
+                space, record = snapshot.space, reading.get("encoder")
+        dim = space.dim if space else self._settings.dim
+        if is_text:
             self._encoder.check(record, space)
             return self._encoder.encode_queries(checked_texts("queries", listed), dim)
         return checked_vectors(listed, dim, lambda i: f"query vector {i}" if len(listed) > 1 else "the query vector")
