@@ -165,6 +165,22 @@ def test_the_model_loads_at_the_first_text_and_once(path, minilm, monkeypatch):
     assert loads == ["a/name"]
 
 
+def test_a_model_is_loaded_without_pickles_and_without_code_of_its_own(monkeypatch):
+    package = pytest.importorskip("sentence_transformers", reason="the encoders extra brings it")
+    calls = []
+
+    def load(*names, **options):
+        calls.append((names, options))
+        return Sided()
+
+    monkeypatch.setattr(package, "SentenceTransformer", load)
+    SentenceEncoder("some/model").encode_query(["text"])
+    ((names, options),) = calls
+    assert names == ("some/model",)
+    assert options["trust_remote_code"] is False
+    assert options["model_kwargs"]["use_safetensors"] is True
+
+
 def test_no_model_is_loaded_on_reopening_unasked(path, minilm_folder):
     printed = run_script(
         """

@@ -171,6 +171,8 @@ def work():
         lambda: store.delete(["1"]),
         lambda: store.transaction().__enter__(),
         lambda: store.info(),
+        lambda: Store.open(sys.argv[1]),
+        lambda: Store.open(sys.argv[1], "r"),
     ):
         raises(StoreClosed, use)
 
@@ -296,5 +298,38 @@ for _ in range(40):
 stop.set()
 for thread in threads:
     thread.join()
+""",
+    )
+
+
+def test_a_fork_while_another_thread_encodes(path):
+    """The check of the encoder, which that thread is in, is not locked for ever in the child."""
+    run(
+        path,
+        """
+from fakes import WordEncoder
+
+class Slow(WordEncoder):
+    def _vectors(self, texts):
+        if threading.current_thread() is not threading.main_thread():
+            inside.set()
+            done.wait()
+        return super()._vectors(texts)
+
+inside, done = threading.Event(), threading.Event()
+with Store.open(sys.argv[1], encoder=Slow(3)) as other:
+    thread = threading.Thread(target=other.search, args=["river"])
+    thread.start()
+    inside.wait()
+
+    def work():
+        import faulthandler
+        faulthandler.dump_traceback_later(10, exit=True)
+        assert len(other.search("river")) == 3
+
+    in_child(work)
+    done.set()
+    thread.join()
+    assert len(other.search("river")) == 3
 """,
     )

@@ -8,6 +8,7 @@ import reference
 from fakes import WordEncoder, ids_of, lattice, sentences, vectors_of
 
 from binrag import Hit, Store
+from binrag.storage import Reading
 
 KEEPS = ("none", "int8", "float16")
 BINARIZERS = ("auto", "sign", "rotated-sign")
@@ -133,6 +134,24 @@ def test_the_default_is_800_candidates_and_100_reads(path):
         query = np.ones(16)
         assert store.search(query) == store.search(query, n_candidates=800)
         assert store.search(query, k=100) == store.search(query, k=100, n_candidates=2000)
+
+
+@pytest.mark.parametrize(
+    ("k", "n_candidates", "n_reads"), [(1, None, 100), (10, None, 100), (50, None, 150), (10, 20, 20)]
+)
+def test_few_vectors_are_read_from_disk(path, monkeypatch, k, n_candidates, n_reads):
+    read = []
+    real = Reading.vectors
+    monkeypatch.setattr(Reading, "vectors", lambda self, rows: read.append(len(set(rows))) or real(self, rows))
+    with store_of(path, vectors_of(1500, 16)) as store:
+        assert len(store.search(np.ones(16), k=k, n_candidates=n_candidates)) == k
+        assert read == [n_reads]
+
+
+def test_without_vectors_none_is_read(path, monkeypatch):
+    monkeypatch.delattr(Reading, "vectors")
+    with store_of(path, vectors_of(1500, 16), keep_vectors="none") as store:
+        assert len(store.search(np.ones(16))) == 10
 
 
 @pytest.mark.parametrize("keep", KEEPS)

@@ -24,6 +24,9 @@ from binrag.storage.tables import Writing
 _FORK_SECONDS = 30.0
 """How long a fork waits for readers and writers in other threads to end what they do."""
 
+_registry = threading.RLock()
+"""Held from before a fork until after it, so that no store is opened meanwhile."""
+
 _processes: weakref.WeakSet[Process] = weakref.WeakSet()
 
 
@@ -53,7 +56,8 @@ class Process:
         self.is_refused = False
         self._renew()
         _register_hooks()
-        _processes.add(self)
+        with _registry:
+            _processes.add(self)
 
     def _renew(self) -> None:
         self._idle: list[sqlite3.Connection] = []
@@ -120,7 +124,8 @@ class Process:
             connection.close()
         with self.writer_mutex:
             self._close_writer()
-        _processes.discard(self)
+        with _registry:
+            _processes.discard(self)
 
     def _close_writer(self) -> None:
         if self.writer is not None:
@@ -182,6 +187,7 @@ _forking: list[tuple[Process, bool]] = []
 
 
 def _before_fork() -> None:
+    _registry.acquire()
     _forking[:] = [(process, process.before_fork()) for process in list(_processes)]
 
 
@@ -190,12 +196,14 @@ def _after_fork_in_parent() -> None:
         if is_clean:
             process.after_fork_in_parent()
     _forking.clear()
+    _registry.release()
 
 
 def _after_fork_in_child() -> None:
     for process, is_clean in _forking:
         process.after_fork_in_child(is_clean)
     _forking.clear()
+    _registry.release()
 
 
 @cache
