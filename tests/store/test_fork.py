@@ -318,7 +318,7 @@ class Slow(WordEncoder):
 
 inside, done = threading.Event(), threading.Event()
 with Store.open(sys.argv[1], encoder=Slow(3)) as other:
-    thread = threading.Thread(target=other.search, args=["river"])
+    thread = threading.Thread(target=other.search, args=["river"], daemon=True)
     thread.start()
     inside.wait()
 

@@ -131,14 +131,9 @@ class Database:
             with translated(self.path):
                 yield state.writing
             return
-        with translated(self.path):
-            connection, epoch = state.borrow(self._options), state.epoch
-            try:
-                connection.execute("BEGIN")
-                yield Reading(connection)
-            finally:
-                if state.epoch is epoch:
-                    state.give_back(connection)
+        with translated(self.path), state.connection(self._options) as connection:
+            connection.execute("BEGIN")
+            yield Reading(connection)
 
     def check_writable(self) -> None:
         """Raise `ReadOnlyStore` if the store was opened for reading, `StoreClosed` if it was closed."""

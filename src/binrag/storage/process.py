@@ -14,6 +14,8 @@ import os
 import sqlite3
 import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -61,8 +63,7 @@ class Process:
 
     def _renew(self) -> None:
         self._idle: list[sqlite3.Connection] = []
-        self._lent: list[sqlite3.Connection] = []
-        self._borrowers: list[int] = []
+        self._lent: dict[object, tuple[sqlite3.Connection | None, int]] = {}
         self._gate = threading.Condition()
         self._holds_readers = False
         self._holds_writers = False
@@ -75,45 +76,45 @@ class Process:
         self.epoch = object()
         """Another object after a fork, in the child: what was begun before it is not the child's to end."""
 
-    def borrow(self, options: str) -> sqlite3.Connection:
-        """Return an idle read connection, or a new one."""
+    @contextmanager
+    def connection(self, options: str) -> Iterator[sqlite3.Connection]:
+        """Lend a read connection, an idle one or a new one."""
+        epoch, loan = self.epoch, object()
         with self._gate:
             self._gate.wait_for(lambda: not self._holds_readers)
-            self._borrowers.append(threading.get_ident())
-            if self._idle:
-                connection = self._idle.pop()
-                self._lent.append(connection)
-                return connection
+            connection = self._idle.pop() if self._idle else None
+            self._lent[loan] = (connection, threading.get_ident())
         try:
-            connection = connect.connect_reader(self._path, options)
-            try:
-                connect.check_identity(connection, self._path)
-            except BaseException:
-                connection.close()
-                raise
+            if connection is None:
+                connection = self._connected(loan, options)
+            yield connection
+        finally:
+            if self.epoch is epoch:
+                self._take_back(loan, connection)
+
+    def _connected(self, loan: object, options: str) -> sqlite3.Connection:
+        connection = connect.connect_reader(self._path, options)
+        self._lent[loan] = (connection, threading.get_ident())
+        try:
+            connect.check_identity(connection, self._path)
         except BaseException:
-            self._leave()
+            connection.close()
             raise
-        self._lent.append(connection)
         return connection
 
-    def give_back(self, connection: sqlite3.Connection) -> None:
-        """Take a read connection back."""
-        self._lent.remove(connection)
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        with self._gate:
-            keep = not self._is_closed
-            if keep:
-                self._idle.append(connection)
-        if not keep:
-            connection.close()
-        self._leave()
-
-    def _leave(self) -> None:
-        with self._gate:
-            self._borrowers.remove(threading.get_ident())
-            self._gate.notify_all()
+    def _take_back(self, loan: object, connection: sqlite3.Connection | None) -> None:
+        try:
+            if connection is not None and connection.in_transaction:
+                connection.execute("ROLLBACK")
+        finally:
+            with self._gate:
+                del self._lent[loan]
+                keep = not self._is_closed and connection is not None
+                if keep and connection is not None:
+                    self._idle.append(connection)
+                self._gate.notify_all()
+            if not keep and connection is not None:
+                connection.close()
 
     def close(self) -> None:
         """Close all connections that nobody is reading with; the others close when they are given back."""
@@ -135,7 +136,7 @@ class Process:
     def before_fork(self) -> bool:
         """Close all connections and hold new ones off; return whether that could be done."""
         me = threading.get_ident()
-        if self.owner == me or me in self._borrowers:
+        if self.owner == me or any(reader == me for _, reader in list(self._lent.values())):
             return False
         with self._gate:
             self._holds_writers = True
@@ -143,7 +144,7 @@ class Process:
         with self._gate:
             # a transaction that goes on may still want to read, so readers are held off after writers only
             self._holds_readers = has_mutex
-            if has_mutex and self._gate.wait_for(lambda: not self._borrowers, timeout=_FORK_SECONDS):
+            if has_mutex and self._gate.wait_for(lambda: not self._lent, timeout=_FORK_SECONDS):
                 while self._idle:
                     self._idle.pop().close()
                 self._close_writer()
@@ -173,7 +174,7 @@ class Process:
         if not is_clean:
             self.is_refused = True
             connect.refuse(self._path)
-            for value in (self.lock, self.writer, self.writing, *self._idle, *self._lent):
+            for value in (self.lock, self.writer, self.writing, *self._idle, *self._lent.values()):
                 _leak(value)
         self._renew()
 
