@@ -34,7 +34,8 @@ N_WARM = 5
 class Timing:
     """Medians over the queries of one setting, milliseconds a query.
 
-    `ratio` is FAISS's median by binrag's; the spreads are the 10 % and 90 % quantiles.
+    `ratio` is FAISS's median by binrag's; the spreads are the 10 % and 90 % quantiles; `reading_ms` is what NumPy takes
+    to sum up binrag's codes.
     """
 
     rows: int
@@ -46,6 +47,7 @@ class Timing:
     ratio: float
     binrag_spread: tuple[float, float]
     faiss_spread: tuple[float, float]
+    reading_ms: float
 
 
 def vectors_to_repeat(data: Path | None, bits: int, rng: np.random.Generator) -> tuple[Float32, Float32]:
@@ -135,6 +137,16 @@ class Contest:
                 raise RuntimeError(f"query {i}, k = {k}: binrag's distances {ours}, FAISS's {theirs}")
         return milliseconds
 
+    def reading(self, repeats: int = 20) -> float:
+        """Return the median milliseconds of reading binrag's codes once, with a FAISS search before each time."""
+        milliseconds = []
+        for _ in range(repeats):
+            self.peer(0, 1)
+            start = time.perf_counter()
+            self.binrag_index.words.sum()
+            milliseconds.append(1e3 * (time.perf_counter() - start))
+        return float(np.median(milliseconds))
+
 
 def measure(n_rows: int, bits: int, ks: Sequence[int], repeats: int, data: Path | None) -> list[Timing]:
     """Time both sides over `n_rows` codes of `bits` bits, once for each k."""
@@ -144,17 +156,27 @@ def measure(n_rows: int, bits: int, ks: Sequence[int], repeats: int, data: Path 
     words = noisy_copies(binarizer.transform(rows).words, n_rows, bits, rng)
     contest = Contest(words, [binarizer.query(row) for row in query_rows[:repeats]])
     timings = []
+    reading = contest.reading()
     for k in ks:
         ours, theirs = contest.time(k, repeats)
         medians = float(np.median(ours)), float(np.median(theirs))
         spreads = [tuple(np.quantile(side, [0.1, 0.9]).tolist()) for side in (ours, theirs)]
-        timings.append(Timing(n_rows, bits, k, repeats, *medians, medians[1] / medians[0], *spreads))
+        timings.append(Timing(n_rows, bits, k, repeats, *medians, medians[1] / medians[0], *spreads, reading))
     return timings
 
 
 def timing_table(timings: Sequence[Timing]) -> str:
     """Return the timings as a Markdown table."""
-    header = ["rows × bits", "k", "binrag, ms", "10–90 %", "FAISS, ms", "10–90 %", "FAISS ÷ binrag"]
+    header = [
+        "rows × bits",
+        "k",
+        "binrag, ms",
+        "10–90 %",
+        "FAISS, ms",
+        "10–90 %",
+        "FAISS ÷ binrag",
+        "reading the codes, ms",
+    ]
     return report.table(
         header,
         [
@@ -166,6 +188,7 @@ def timing_table(timings: Sequence[Timing]) -> str:
                 report.number(t.faiss_ms, 2),
                 "–".join(report.number(value, 2) for value in t.faiss_spread),
                 report.number(t.ratio, 2),
+                report.number(t.reading_ms, 2),
             )
             for t in timings
         ],
