@@ -293,3 +293,15 @@ def test_texts_need_nothing_but_the_path_and_the_encoder(path):
         store.add(["red apple", "blue river"], ids=["1", "2"])
     with Store.open(path, encoder=WordEncoder()) as store:
         assert ids_of(store.search("apple", k=1)) == ["1"]
+
+
+@pytest.mark.parametrize("mode", ["c", "rw", "r"])
+def test_another_programs_database_is_left_as_it_was(path, mode):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE theirs (x)")
+    with pytest.raises(NotAStore):
+        Store.open(path, mode)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]

@@ -40,6 +40,7 @@ class Database:
         self._options = options
         self._lock_timeout = lock_timeout
         self._closed = False
+        self._is_sound = False
         self._state = Process(path)
 
     @classmethod
@@ -76,11 +77,16 @@ class Database:
                 raise ReadOnlyStore(f"{path} or its folder cannot be written; open it with mode 'r'")
             options = connect.reader_options(path) if mode == "r" else "mode=rw"
             database = cls(path, writable=mode != "r", options=options, lock_timeout=lock_timeout)
-            with database.reading() as reading:
-                reading.head()
-            if database.writable:
-                # readers block the switch to a write-ahead log, so it is made before there is work to lose
-                database._writer(database._here())
+            try:
+                with database.reading() as reading:
+                    reading.head()
+                database._is_sound = True
+                if database.writable:
+                    # readers block the switch to a write-ahead log, so it is made before there is work to lose
+                    database._writer(database._here())
+            except BaseException:
+                database.close()
+                raise
         return database
 
     @staticmethod
@@ -284,7 +290,7 @@ class Database:
 
     def _fold_log(self, state: Process) -> None:
         """Leave one file behind, in rollback-journal mode, if no other handle is open."""
-        if self._options != "mode=rw" or not os.access(self.path, os.W_OK):
+        if not self._is_sound or self._options != "mode=rw" or not os.access(self.path, os.W_OK):
             return
         if not self.writable:
             with self._connected(self.path, "mode=rw") as connection:
