@@ -206,3 +206,11 @@ def test_python_m_binrag_runs():
     done = subprocess.run([sys.executable, "-m", "binrag", "--version"], capture_output=True, text=True)
     assert done.stdout.startswith("binrag 0.")
     assert Path(sys.executable).exists()
+
+
+def test_a_commit_of_no_documents_is_refused(run, tmp_path):
+    path = write(tmp_path / "in.jsonl", vector_lines(2))
+    code, _, err = run("add", "kb.binrag", path, "--quiet", "--commit-every", 0)
+    assert code == 1
+    assert "--commit-every is 0, expected an integer of at least 1" in err
+    assert not (tmp_path / "kb.binrag").exists()

@@ -314,3 +314,11 @@ def test_recorded_loads_the_name_in_the_file(filled, monkeypatch):
 def test_an_encoder_without_text_is_no_use(path):
     with Store.open(path, encoder=WordEncoder()) as store, pytest.raises(InvalidInput, match="needs text"):
         store.add([""])
+
+
+def test_vectors_for_a_store_that_has_some_need_no_model(path):
+    with Store.open(path) as store:
+        store.add(ids=["a"], vectors=[[1.0, 2.0]])
+    with Store.open(path, encoder="no/such-model") as store:
+        store.add(ids=["b"], vectors=[[2.0, 1.0]])
+        assert store.count() == 2

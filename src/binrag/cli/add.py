@@ -15,6 +15,7 @@ from binrag.cli.output import as_json
 from binrag.errors import BinragError, InvalidInput, StoreNotFound
 from binrag.readers import BadLine, Record, read_jsonl
 from binrag.store import Store
+from binrag.store.settings import checked_count
 from binrag.types import Document, StoreInfo
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
@@ -39,6 +40,7 @@ class Summary:
 
 def add(options: argparse.Namespace) -> int:
     """Add the lines of all inputs; 6 if some were skipped."""
+    checked_count("--commit-every", options.commit_every)
     existing = _existing(options.store)
     lines = _lines(options.input, existing.dim if existing else None)
     total = None if "-" in options.input else sum(_count_lines(name) for name in options.input)

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +96,7 @@ class Database:
         lock = WriterLock(path)
         lock.acquire(lock_timeout)
         try:
-            connection = connect.connect(path, "mode=rwc")
-            try:
+            with closing(connect.connect(path, "mode=rwc")) as connection:
                 if not connect.is_blank(connection):
                     if mode == "x":
                         raise StoreExists(f"{path} was created by another process just now")
@@ -105,8 +104,6 @@ class Database:
                 connect.create_tables(connection)
                 Writing.create(connection, initial)
                 connection.execute("COMMIT")
-            finally:
-                connection.close()
         finally:
             lock.release()
 
@@ -258,22 +255,13 @@ class Database:
         if destination.exists():
             raise StoreExists(f"{destination} exists; a backup never replaces a file")
         try:
-            with translated(destination), self._connected(destination, "mode=rwc") as target:
+            with translated(destination), closing(connect.connect(destination, "mode=rwc")) as target:
                 with self.reading() as reading:
                     reading.copy_to(target)
                 target.execute("PRAGMA journal_mode = DELETE")
         except BaseException:
             destination.unlink(missing_ok=True)
             raise
-
-    @staticmethod
-    @contextmanager
-    def _connected(path: Path, options: str) -> Iterator[sqlite3.Connection]:
-        connection = connect.connect(path, options)
-        try:
-            yield connection
-        finally:
-            connection.close()
 
     def close(self) -> None:
         """Close all connections; the last handle leaves one file behind. Closing twice is allowed."""
@@ -293,12 +281,12 @@ class Database:
         if not self._is_sound or self._options != "mode=rw" or not os.access(self.path, os.W_OK):
             return
         if not self.writable:
-            with self._connected(self.path, "mode=rw") as connection:
+            with closing(connect.connect(self.path, "mode=rw")) as connection:
                 if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                     return
         state.lock.acquire(0)
         try:
-            with self._connected(self.path, "mode=rw") as connection:
+            with closing(connect.connect(self.path, "mode=rw")) as connection:
                 connection.execute("PRAGMA busy_timeout = 0")
                 connection.execute("PRAGMA journal_mode = DELETE")
             state.lock.remove()

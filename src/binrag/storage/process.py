@@ -53,7 +53,6 @@ class Process:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.writer: sqlite3.Connection | None = None
         self.checkpoint_mark = 0
         self.is_refused = False
         self._renew()
@@ -68,7 +67,7 @@ class Process:
         self._holds_readers = False
         self._holds_writers = False
         self._is_closed = False
-        self.writer = None
+        self.writer: sqlite3.Connection | None = None
         self.writer_mutex = threading.Lock()
         self.lock = WriterLock(self._path)
         self.owner: int | None = None
@@ -109,11 +108,11 @@ class Process:
         finally:
             with self._gate:
                 del self._lent[loan]
-                keep = not self._is_closed and connection is not None
-                if keep and connection is not None:
+                if connection is not None and not self._is_closed:
                     self._idle.append(connection)
+                    connection = None
                 self._gate.notify_all()
-            if not keep and connection is not None:
+            if connection is not None:
                 connection.close()
 
     def close(self) -> None:

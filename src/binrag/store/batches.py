@@ -14,7 +14,7 @@ import numpy as np
 
 from binrag.errors import InvalidInput
 from binrag.storage.records import pack_metadata
-from binrag.types import Float32
+from binrag.types import Float32, Similarity
 
 _SPOOL_BYTES = 64 * 2**20
 
@@ -120,7 +120,7 @@ def batches(
         if any(column is not None and len(column) != n for column in columns):
             raise InvalidInput(
                 f"texts, ids, metadata and vectors are not of one length: one ended before document {start + n}; "
-                "nothing of this call was stored"
+                + ("nothing of this call was stored" if commit_every is None else "what was committed before stays")
             )
         if n == 0:
             return
@@ -206,6 +206,8 @@ class Spool:
         self._file = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115
         self.n_documents = 0
         self.is_encoded = False
+        self.similarity: Similarity = "cosine"
+        """How the vectors are compared, should they be the store's first."""
 
     def __enter__(self) -> Spool:
         return self

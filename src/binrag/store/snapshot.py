@@ -30,15 +30,14 @@ class Snapshot:
         space = self.space or VectorSpace.read(reading)
         if space is None:
             return Snapshot(head.generation)
-        n_words = -(-space.binarizer.n_bits // 64)
-        index = self.index or FlatIndex.empty(n_words)
+        index = self.index or FlatIndex.empty(space.n_words)
         folded = head.n_rows // BLOCK * BLOCK
         first = max(folded, index.n_rows)
         rows = reading.tail(first)
         if len(rows) != head.n_rows - first:
             raise CorruptStore(f"the tail has {len(rows)} rows from row {first} on, expected {head.n_rows - first}")
-        tail = joined(rows, Codes(np.zeros((0, n_words), np.uint64), np.zeros(0, np.float16)))
-        blocks = _blocks(reading, self.generation, index.n_rows // BLOCK, folded // BLOCK, n_words)
+        tail = joined(rows, Codes(np.zeros((0, space.n_words), np.uint64), np.zeros(0, np.float16)))
+        blocks = _blocks(reading, self.generation, index.n_rows // BLOCK, folded // BLOCK, space.n_words)
         live = _liveness(reading, self.generation, index, head.n_rows)
         return Snapshot(head.generation, space, index.extended(head.n_rows, live, blocks, (first, tail)))
 

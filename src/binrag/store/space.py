@@ -45,9 +45,14 @@ class VectorSpace:
         return cls(dim, similarity, BINARIZERS[binarizer](dim, seed))
 
     @property
+    def n_words(self) -> int:
+        """Words of a code."""
+        return -(-self.binarizer.n_bits // 64)
+
+    @property
     def code_bytes(self) -> int:
         """Bytes a row in memory: words and the rescale factor."""
-        return -(-self.binarizer.n_bits // 64) * 8 + 2
+        return 8 * self.n_words + 2
 
     def write(self, writing: Writing) -> None:
         """Record the space."""

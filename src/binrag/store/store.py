@@ -169,6 +169,8 @@ class Store:
             while spool := self._encoded(source, per_commit, report):
                 with spool:
                     added += self._write(spool)
+                if per_commit is None:  # one spool held everything
+                    break
         return added
 
     def _encoded(self, source: Iterator[Batch], limit: int | None, report: Callable[[int], None]) -> Spool | None:
@@ -190,25 +192,26 @@ class Store:
                 report(len(batch.ids))
                 if limit is not None and spool.n_documents >= limit:
                     break
+            if space is None and spool.n_documents:
+                spool.similarity = self._encoder.similarity  # may load a model, so not while the store is locked
         except BaseException:
             spool.close()
             raise
-        if spool.n_documents:
-            return spool
-        spool.close()
-        return None
+        if not spool.n_documents:
+            spool.close()
+            return None
+        return spool
 
     def _write(self, spool: Spool) -> list[str]:
         added: list[str] = []
         n_truncated = 0
-        similarity = self._encoder.similarity  # may load a model, so not while the store is locked
         with self._database.writing() as writing:
             space = VectorSpace.read(writing)
             if spool.is_encoded:
                 self._encoder.write(writing, space)
             for batch in spool:
                 if space is None:
-                    space = self._settings.space(batch.vectors.shape[1], similarity)
+                    space = self._settings.space(batch.vectors.shape[1], spool.similarity)
                     space.write(writing)
                 space.check_dim(batch.vectors)
                 writer.append(writing, _TENANT, space, self._keep, batch)
