@@ -14,8 +14,10 @@ import numpy as np
 from benchmarks.datasets import Dataset
 from binrag import Store, pipeline
 from binrag.binarizers import RotatedSignBinarizer, SignBinarizer
+from binrag.binarizers.artefact import load_artefact
 from binrag.indexes import FlatIndex
 from binrag.protocols import Binarizer
+from binrag.store.shipped import SHIPPED
 from binrag.types import Candidates, Float32, Int64, KeepVectors
 
 SEEDS = range(5)
@@ -94,12 +96,23 @@ def codes_rescored(dataset: Dataset, *, binarizer: Callable[[Dataset], Binarizer
 
 
 @contextmanager
-def store(dataset: Dataset, *, keep_vectors: KeepVectors) -> Iterator[Searcher]:
-    """Ask a store of the texts and vectors, with otherwise default settings, through its own `search`."""
+def store(dataset: Dataset, *, keep_vectors: KeepVectors, artefact: str | None = None) -> Iterator[Searcher]:
+    """Ask a store of the texts and vectors through its own `search`.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The data.
+    keep_vectors : str
+        What the store keeps on disk.
+    artefact : str, optional
+        Name of a binarizer that comes with binrag; sign codes without one.
+    """
+    binarizer = load_artefact(artefact, dim=dataset.dim)[0] if artefact else "sign"
     row_of = {doc_id: row for row, doc_id in enumerate(dataset.doc_ids)}
     with (
         tempfile.TemporaryDirectory(prefix="binrag-benchmark-") as folder,
-        Store.open(Path(folder) / "store.binrag", "x", dim=dataset.dim, keep_vectors=keep_vectors) as opened,
+        Store.open(Path(folder) / "store.binrag", "x", binarizer=binarizer, keep_vectors=keep_vectors) as opened,
     ):
         opened.add(dataset.texts, ids=dataset.doc_ids, vectors=dataset.corpus, progress=False)
         stats = opened.stats()
@@ -123,7 +136,13 @@ CASES: dict[str, Build] = {
     'store, keep_vectors="none"': partial(store, keep_vectors="none"),
     'store, keep_vectors="int8"': partial(store, keep_vectors="int8"),
     'store, keep_vectors="float16"': partial(store, keep_vectors="float16"),
+    **{
+        f'store, shipped {size} bytes, keep_vectors="none"': partial(store, keep_vectors="none", artefact=name)
+        for size, name in SHIPPED[384].items()
+    },
+    'store, shipped 96 bytes, keep_vectors="int8"': partial(store, keep_vectors="int8", artefact=SHIPPED[384][96]),
 }
+"""Cases by name; the shipped binarizers are for all-MiniLM-L6-v2, and left out where vectors have another dimension."""
 
 
 def _plain(dataset: Dataset) -> Binarizer:

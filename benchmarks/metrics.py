@@ -97,6 +97,21 @@ def resampled_ratios(values: Float64, reference: Float64, n_resamples: int = N_R
     return (counts @ values) / (counts @ reference)
 
 
+def resampled_means(values: Float64, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Float64:
+    """Return the mean of each resample of the queries, float64 (n_resamples,).
+
+    Of differences between two sides, query by query, this is the paired bootstrap.
+
+    Parameters
+    ----------
+    values : float64 (n_queries,)
+        A measure, or a difference of two, of each query.
+    n_resamples, seed : int
+        How many resamples, and the generator's seed.
+    """
+    return resampled_ratios(values, np.ones_like(values), n_resamples, seed)
+
+
 def interval(resamples: Float64, share: float = 0.95) -> tuple[float, float]:
     """Return the central interval that holds `share` of the resamples."""
     low, high = np.quantile(resamples, [(1 - share) / 2, (1 + share) / 2])

@@ -23,7 +23,7 @@ from benchmarks.datasets import Dataset, load
 from benchmarks.embeddings import cached_encoder
 from benchmarks.metrics import N_RESAMPLES, interval, judge, recall, resampled_ratios
 from benchmarks.results import Result, case_table, mean_table, means, variant_table
-from binrag.errors import BinragError, InvalidInput
+from binrag.errors import BinarizerMismatch, BinragError, InvalidInput
 from binrag.types import Int64
 
 N_WARM = 3
@@ -64,7 +64,11 @@ def measure(dataset: Dataset, cases: dict[str, Build]) -> list[Result]:
     results = []
     for name, build in cases.items():
         print(f"{dataset.name}: {name}", file=sys.stderr)
-        ranked = exact if name == REFERENCE else rank(dataset, build)
+        try:
+            ranked = exact if name == REFERENCE else rank(dataset, build)
+        except BinarizerMismatch as error:
+            print(f"left out: {error}", file=sys.stderr)
+            continue
         judged = judge(dataset.qrels, dataset.query_ids, dataset.doc_ids, ranked.top10)
         resamples = resampled_ratios(judged.ndcg, reference.ndcg)
         results.append(

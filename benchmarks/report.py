@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("binrag", "numpy", "numba", "sentence-transformers", "pytrec_eval-terrier", "faiss-cpu")
+PACKAGES = ("binrag", "numpy", "numba", "sentence-transformers", "pytrec_eval-terrier", "faiss-cpu", "turbovec")
 
 
 def environment(module: str, arguments: Sequence[str]) -> dict[str, Any]:

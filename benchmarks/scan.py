@@ -94,9 +94,9 @@ class Contest:
         self.faiss = _faiss()
         self.words = words
         self.queries = queries
-        self.packed = [np.ascontiguousarray(query.words.astype("<u8").view(np.uint8)[None]) for query in queries]
+        self.packed = [np.ascontiguousarray(query.planes.astype("<u8").view(np.uint8)) for query in queries]
         rescale = np.ones(len(words), dtype=np.float16)
-        self.binrag_index = FlatIndex.from_codes(Codes(words, rescale))
+        self.binrag_index = FlatIndex.from_codes(Codes(words, np.zeros((len(words), 0), np.uint8), rescale))
         self.faiss_index = self.faiss.IndexBinaryFlat(64 * words.shape[1])
         self.faiss_index.add(np.ascontiguousarray(words.astype("<u8").view(np.uint8)))
 
@@ -111,7 +111,7 @@ class Contest:
 
     def distances(self, i: int, rows: Int64) -> Int64:
         """Return the sorted Hamming distances of rows to query `i`."""
-        xor = self.words[rows] ^ self.queries[i].words
+        xor = self.words[rows] ^ self.queries[i].planes[0]
         return np.sort(np.bitwise_count(xor).sum(axis=1, dtype=np.int64))
 
     def time(self, k: int, repeats: int) -> tuple[list[float], list[float]]:

@@ -48,20 +48,28 @@ def rescale_of(vectors, mean=None):
     return np.array([(v @ v) / (v @ s) for v, s in zip(y, signs, strict=True)]).astype(np.float16)
 
 
-def quantized(weights):
-    """Weights in 65,535 levels: integers and the size of a level."""
-    step = float(np.max(np.abs(weights))) / 32767
-    return [round(float(w) / step) for w in weights], step
+def byte_tables(weights, n_bytes):
+    """What each value of each byte adds: plus the weight where a bit is set, minus where it is not, float32."""
+    padded = [float(w) for w in weights] + [0.0] * (8 * n_bytes - len(weights))
+    tables = np.zeros((n_bytes, 256), dtype=np.float32)
+    for p in range(n_bytes):
+        for v in range(256):
+            tables[p, v] = sum(w if v >> j & 1 else -w for j, w in enumerate(padded[8 * p : 8 * p + 8]))
+    return tables
+
+
+def table_scores(code, rescale, tables, offset=0.0):
+    """f · Σ_p tables[p, byte p] + offset, with the tables' entries rounded to multiples of max / 32,767."""
+    step = float(np.max(np.abs(tables))) / 32767 or 1.0
+    integers = [[round(float(value) / step) for value in table] for table in tables]
+    totals = [sum(table[v] for table, v in zip(integers, row, strict=True)) for row in code.tolist()]
+    return [float(f) * (total * step) + offset for total, f in zip(totals, rescale, strict=True)]
 
 
 def code_scores(bits, rescale, weights, offset=0.0):
-    """f · Σ_j b_j w_j + offset, with w rounded to 16 bits and b in {−1, +1}."""
-    integers, step = quantized(weights)
-    scores = []
-    for row, f in zip(bits, rescale, strict=True):
-        total = sum(w if bit else -w for w, bit in zip(integers, row, strict=True))
-        scores.append(float(f) * (total * step) + offset)
-    return scores
+    """f · Σ_j b_j w_j + offset, b in {−1, +1}, by tables a byte."""
+    code = np.packbits(bits, axis=1, bitorder="little")
+    return table_scores(code, rescale, byte_tables(weights, code.shape[1]), offset)
 
 
 def best_first(scores, rows):
@@ -116,3 +124,118 @@ def float16_of(vectors):
     vectors = np.asarray(vectors, dtype=np.float32)
     scales = np.abs(vectors).max(axis=1, keepdims=True)
     return (vectors / scales).astype(np.float16).astype(np.float32) * scales
+
+
+def weighted_topk(words, planes, scales, k, allowed=None):
+    """(distance, row) of the k rows of the least Σ_w scales[w] Σ_i 2^i popcount(word_w ^ planes[i, w])."""
+    distances = [
+        sum(
+            int(scale) * 2**i * (int(word) ^ int(plane[w])).bit_count()
+            for i, plane in enumerate(planes)
+            for w, (word, scale) in enumerate(zip(row, scales, strict=True))
+        )
+        for row in words
+    ]
+    return sorted((d, r) for r, d in enumerate(distances) if allowed is None or allowed[r])[:k]
+
+
+def projected(x, w):
+    """x w with every sum over d ascending, each step rounded to float32."""
+    total = np.zeros((len(x), w.shape[1]), dtype=np.float32)
+    for k in range(len(w)):
+        total = total + x[:, k, None] * w[k]
+    return total
+
+
+def share_of_float_top(vectors, queries, estimates, n, k=10):
+    """Mean share of float's top k among the n best by estimates (n_queries, n_vectors)."""
+    shares = []
+    for query, row in zip(queries, estimates, strict=True):
+        found = [r for _, r in best_first(row.tolist(), range(len(vectors)))][:n]
+        shares.append(len(set(found) & set(float_topk(vectors, query, k))) / k)
+    return float(np.mean(shares))
+
+
+def map_loss(query_map, row_map, moments, covariance):
+    """LeanVec's f(A, B) = tr((A Bᵀ − I)ᵀ K (A Bᵀ − I) C): squared error of ⟨Aᵀq, Bᵀy⟩ over queries and rows."""
+    off = query_map @ row_map.T - np.eye(len(moments))
+    return float(np.trace(off.T @ moments @ off @ covariance))
+
+
+def decoded_scores(codes, query):
+    """rescale · Σ_p tables[p, byte_p] + offset, byte by byte: the words' bytes, lowest first, then the rest."""
+    scores = []
+    for words, rest, f in zip(codes.words, codes.rest, codes.rescale, strict=True):
+        data = [(int(word) >> 8 * i) & 255 for word in words for i in range(8)] + rest.tolist()
+        total = sum(float(query.tables[p, value]) for p, value in enumerate(data))
+        scores.append(float(f) * total + query.offset)
+    return np.array(scores)
+
+
+def code_signs(codes, n_bits):
+    """b of every row, −1 or 1, float64 (n, n_bits): the bits of the words, then those of the rest."""
+    data = np.hstack((codes.words.astype("<u8").view(np.uint8), codes.rest))
+    return 2.0 * np.unpackbits(data, axis=1, bitorder="little")[:, :n_bits] - 1
+
+
+def linear_scores(rows, signs, decoder, weights, offset):
+    """f · ⟨w, b⟩ + offset with f = ‖y‖² / ⟨y, Wᵀ b⟩ in float16; y float64 (n, d), W (n_bits, d)."""
+    factors = [(y @ y) / (y @ (decoder.T @ b)) for y, b in zip(rows, signs, strict=True)]
+    return np.array(factors).astype(np.float16).astype(float) * (signs @ weights) + offset
+
+
+def descended(y, decoder, n_sweeps):
+    """Bits that lower ‖y − Wᵀ b‖² one at a time, from b = 0; −1 on a tie. decoder (n_bits, dim)."""
+    b = np.zeros(len(decoder))
+    for _ in range(n_sweeps):
+        for a in range(len(b)):
+            costs = [((y - decoder.T @ np.r_[b[:a], value, b[a + 1 :]]) ** 2).sum() for value in (-1, 1)]
+            b[a] = 1 if costs[1] < costs[0] else -1
+    return b
+
+
+def odd_level(value, step, width):
+    """The code 0 … 2^B − 1 whose level step / 2 · (2 c − (2^B − 1)) is nearest; the upper one on a tie."""
+    levels = [step / 2 * (2 * c - (2**width - 1)) for c in range(2**width)]
+    return max(range(2**width), key=lambda c: (-abs(value - levels[c]), c))
+
+
+def plane_weights(planes, scales):
+    """Σ_i 2^i scales[w] · ±1, plus where bit j of planes[i, w] is set: what the planes stand for."""
+    weights = np.zeros(64 * len(scales))
+    for i, plane in enumerate(planes):
+        for w, word in enumerate(plane):
+            for j in range(64):
+                weights[64 * w + j] += 2**i * int(scales[w]) * (1 if int(word) >> j & 1 else -1)
+    return weights
+
+
+def recurrent_bits(x, mean, maps, steps):
+    """Sign, decode, sign of what is left (BEBR); a map is (A, c, U, d, V): v A + c + relu(v U + d) V."""
+    left, planes = np.asarray(x, dtype=np.float64) - mean, []
+    for (linear, offsets, inner, inner_offsets, outer), step in zip(maps, steps, strict=True):
+        planes.append(left @ linear + offsets + np.maximum(left @ inner + inner_offsets, 0) @ outer >= 0)
+        left = left - np.where(planes[-1], 1.0, -1.0) @ step
+    return np.hstack(planes)
+
+
+def choose_codewords(rows, bases, codewords, starts, sweeps):
+    """Iterated conditional modes: every codebook in turn takes the codeword nearest to what the others leave.
+
+    `starts` are codes, or what each codebook's first codeword is nearest to.
+    """
+    n_codebooks, rank = bases.shape[:2]
+    decoders = [book.T.astype(np.float64) @ basis for book, basis in zip(codewords, bases, strict=True)]
+    chosen = np.zeros((len(rows), n_codebooks), np.uint8)
+    for i, row in enumerate(rows.astype(np.float64)):
+        for p in range(n_codebooks):
+            start = starts[i, p] if starts.dtype == np.uint8 else starts[i, p * rank : (p + 1) * rank, None]
+            chosen[i, p] = start if starts.dtype == np.uint8 else ((codewords[p] - start) ** 2).sum(axis=0).argmin()
+        for _ in range(sweeps):
+            before = chosen[i].copy()
+            for p, decoder in enumerate(decoders):
+                left = row - sum(decoders[o][chosen[i, o]] for o in range(n_codebooks) if o != p)
+                chosen[i, p] = ((decoder - left) ** 2).sum(axis=1).argmin()
+            if np.array_equal(before, chosen[i]):
+                break
+    return chosen

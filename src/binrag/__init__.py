@@ -25,12 +25,15 @@ from binrag.errors import (
     StoreExists,
     StoreLocked,
     StoreNotFound,
+    TrainingError,
     TruncatedTextWarning,
     UnsupportedMode,
+    VectorsUnavailable,
 )
+from binrag.probe import Probe
 from binrag.protocols import Encoder
 from binrag.store import Store
-from binrag.types import Document, Hit, StoreInfo, StoreStats
+from binrag.types import Document, Hit, StoreInfo, StoreStats, Training
 
 __version__ = "0.1.0"
 
@@ -49,6 +52,7 @@ __all__ = [
     "InvalidVector",
     "MissingDependency",
     "NotAStore",
+    "Probe",
     "ReadOnlyStore",
     "SentenceEncoder",
     "StorageFull",
@@ -59,6 +63,9 @@ __all__ = [
     "StoreLocked",
     "StoreNotFound",
     "StoreStats",
+    "Training",
+    "TrainingError",
     "TruncatedTextWarning",
     "UnsupportedMode",
+    "VectorsUnavailable",
 ]

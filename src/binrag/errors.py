@@ -80,3 +80,11 @@ class MissingDependency(BinragError, ImportError):
 
 class TruncatedTextWarning(UserWarning):
     """Texts longer than the encoder reads: what comes after its limit has no influence on the vector."""
+
+
+class TrainingError(BinragError, RuntimeError):
+    """A binarizer cannot be fitted or trained: too few rows, rows that are all the same, or a loss that diverged."""
+
+
+class VectorsUnavailable(BinragError, RuntimeError):
+    """Vectors are needed, and the store keeps none, has no texts to encode again or no encoder to do it with."""

@@ -13,7 +13,7 @@ MIN_READS = 100
 
 
 def default_candidates(k: int) -> int:
-    """How many rows the Hamming scan hands on for k hits."""
+    """How many rows the scan hands on for k hits."""
     return max(MIN_CANDIDATES, 20 * k)
 
 
@@ -23,7 +23,7 @@ def default_reads(k: int) -> int:
 
 
 def retrieve(index: FlatIndex, query: Query, n_candidates: int) -> Candidates:
-    """Find candidates by the Hamming scan and order them by the float query over their codes.
+    """Find candidates by a scan and order them by the float query over their codes.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def retrieve(index: FlatIndex, query: Query, n_candidates: int) -> Candidates:
         min(n_candidates, live rows) rows with estimated similarities, best first.
     """
     nearest = index.retrieve(query, n_candidates)
-    return rescore_codes(index.words, index.rescale, query, nearest.rows)
+    return rescore_codes(index.words, index.rest, index.rescale, query, nearest.rows)
 
 
 def rescore(candidates: Candidates, query: Query, n_reads: int, read: Callable[[Sequence[int]], Float32]) -> Candidates:

@@ -46,14 +46,48 @@ class Encoder(Protocol):
 
 
 class Binarizer(Protocol):
-    """Vectors to binary codes, x̂ = W b + μ with b ∈ {−1, +1}^n_bits, and queries to weights a bit.
+    """Vectors to binary codes and queries to what codes are compared with.
 
     Two binarizers may share a ``component_id`` only if each decodes the other's bytes.
+
+    Attributes
+    ----------
+    component_id : str
+        Names the class in files; see `binrag.registry`.
+    dim : int
+        Dimension of the vectors.
+    n_bits : int
+        Bits of a code that are used.
+    n_words, n_rest : int
+        Words of a code that are scanned, and bytes beyond them.
     """
 
     component_id: ClassVar[str]
-    dim: int
-    n_bits: int
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the vectors."""
+        ...
+
+    @property
+    def n_bits(self) -> int:
+        """Bits of a code that are used."""
+        ...
+
+    @property
+    def n_words(self) -> int:
+        """Words of a code that are scanned."""
+        ...
+
+    @property
+    def n_rest(self) -> int:
+        """Bytes of a code beyond its words."""
+        ...
+
+    @property
+    def code_bytes(self) -> int:
+        """Bytes a row in memory, everything counted: ``8 n_words + n_rest + 2``."""
+        ...
 
     def transform(self, vectors: Float32) -> Codes:
         """Code vectors, float32 (n, dim); a row's code does not depend on its neighbours."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from binrag.errors import FormatVersionError
+from binrag.errors import FormatVersionError, InvalidInput
 from binrag.protocols import Binarizer
 
 _BINARIZERS: dict[str, type[Binarizer]] = {}
@@ -31,11 +31,31 @@ def binarizer_from_record(record: Mapping[str, Any]) -> Binarizer:
     """
     component_id = record["component_id"]
     if component_id not in _BINARIZERS:
-        known = ", ".join(sorted(_BINARIZERS))
+        known = ", ".join(component_ids())
         raise FormatVersionError(
             f"the store's binarizer is {component_id!r}, this version of binrag knows {known}; update binrag"
         )
     return _BINARIZERS[component_id].from_config(record["config"])
+
+
+def component_ids() -> list[str]:
+    """Return all component ids, in order."""
+    return sorted(_BINARIZERS)
+
+
+def check_registered(binarizer: Binarizer) -> None:
+    """Refuse an object whose class is not the one that files would bring back.
+
+    Raises
+    ------
+    InvalidInput
+        If its class is not registered under its component id.
+    """
+    if _BINARIZERS.get(getattr(binarizer, "component_id", "")) is not type(binarizer):
+        raise InvalidInput(
+            f"the binarizer is a {type(binarizer).__name__}, expected a name, or an object of a class registered under "
+            "its component_id with binrag.registry.register"
+        )
 
 
 def record_of(binarizer: Binarizer) -> dict[str, Any]:

@@ -106,13 +106,28 @@ class Codes:
     Attributes
     ----------
     words : uint64 (n, n_words)
-        Bit j of a row is bit ``j % 64`` of word ``j // 64``; bits past ``n_bits`` are zero.
+        What is scanned. Bit j of a row is bit ``j % 64`` of word ``j // 64``; bits past the last are zero.
+    rest : uint8 (n, n_rest)
+        Further bytes of a code, read for candidates only; may be 0 wide.
     rescale : float16 (n,)
-        The factor that turns the weighted sum over bits into an unbiased inner product.
+        The factor that turns the sum over a code's bytes into an unbiased inner product.
     """
 
     words: UInt64
+    rest: UInt8
     rescale: Float16
+
+    @classmethod
+    def zeros(cls, n: int, n_words: int, n_rest: int) -> Codes:
+        """Return codes of `n` rows that are all zeros; what a dead row may have."""
+        return cls(np.zeros((n, n_words), np.uint64), np.zeros((n, n_rest), np.uint8), np.zeros(n, np.float16))
+
+    def __getitem__(self, rows: slice | Int64) -> Codes:
+        """Return the codes of some of the rows."""
+        return Codes(self.words[rows], self.rest[rows], self.rescale[rows])
+
+    def __len__(self) -> int:
+        return len(self.rescale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +138,24 @@ class Query:
     ----------
     vector : float32 (dim,)
         The query vector; unit length where the store's similarity is the cosine.
-    words : uint64 (n_words,)
-        Its own code, for the Hamming scan.
-    weights : float32 (n_bits,)
-        One weight a bit: ``Wᵀ q`` of the decoder.
+    planes : uint64 (n_planes, n_words)
+        What the scan compares words with; one plane for the Hamming scan.
+    tables : float32 (8 n_words + n_rest, 256)
+        What byte p of a code adds to ⟨q, x̂ − μ⟩ when its value is v. Bytes are those of the words, little-endian,
+        then the rest. A linear decoder x̂ = W b + μ has ``tables[p, v] = Σ_j ±(Wᵀq)[8 p + j]``, plus where bit j of v
+        is set.
     offset : float
         ``⟨q, μ⟩`` of the decoder, added to every score.
+    scales : int32 (n_words,), optional
+        None: the scan goes by the Hamming distance. Else by Σ_w scales[w] Σ_i 2^i popcount(word_w ^ planes[i, w]), with
+        scales such that 0 ≤ Σ_w 64 (2^n_planes − 1) scales[w] ≤ 65,535.
     """
 
     vector: Float32
-    words: UInt64
-    weights: Float32
+    planes: UInt64
+    tables: Float32
     offset: float
+    scales: Int32 | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +188,8 @@ class StoreInfo:
         Texts added so far that were longer than the encoder reads.
     generation : int
         Write transactions committed so far.
+    probe : str or None
+        The verdict of the last `Store.probe`: what few bits do to these vectors.
     """
 
     path: str
@@ -181,6 +204,7 @@ class StoreInfo:
     keep_vectors: str
     n_truncated: int
     generation: int
+    probe: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +227,8 @@ class StoreStats:
         Bytes of codes and rescale factors, as stored.
     vector_disk_bytes : int
         Bytes of kept vectors on disk.
+    sample_disk_bytes : int
+        Bytes of the sampled vectors, at most 4,096, that a probe looks at.
     text_disk_bytes : int
         Bytes of texts, metadata and ids on disk.
     """
@@ -214,4 +240,35 @@ class StoreStats:
     memory_bytes: int
     code_disk_bytes: int
     vector_disk_bytes: int
+    sample_disk_bytes: int
     text_disk_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What fitting a binarizer to a store came to.
+
+    Attributes
+    ----------
+    kind : str
+        What was fitted.
+    code_bytes : int
+        Bytes a row in memory, everything counted.
+    n_rows : int
+        Vectors it was fitted to.
+    n_queries : int
+        Held-out queries it was judged by.
+    recall_before, recall_after : float
+        Share of float32's exact top 10 that the codes alone find among up to 20,000 of those rows, by the former
+        binarizer and by this one.
+    seconds : float
+        Time of fitting and judging.
+    """
+
+    kind: str
+    code_bytes: int
+    n_rows: int
+    n_queries: int
+    recall_before: float
+    recall_after: float
+    seconds: float

@@ -18,7 +18,7 @@ ROWS = (0, 1, 15, 16, 17, 63, 64, 65, 4095, 4096, 4097)
 
 
 def query_of(words):
-    return Query(np.ones(1, np.float32), words, np.ones(1, np.float32), 0.0)
+    return Query(np.ones(1, np.float32), words[None], np.zeros((8 * len(words), 256), np.float32), 0.0)
 
 
 def found(index, words, k, allowed=None):
@@ -26,8 +26,9 @@ def found(index, words, k, allowed=None):
     return list(zip((-candidates.scores).astype(int).tolist(), candidates.rows.tolist(), strict=True))
 
 
-def codes_of(words):
-    return Codes(words, np.arange(len(words)).astype(np.float16))
+def codes_of(words, n_rest=3):
+    rest = np.random.default_rng(len(words)).integers(0, 256, (len(words), n_rest)).astype(np.uint8)
+    return Codes(words, rest, np.arange(len(words)).astype(np.float16))
 
 
 @pytest.mark.parametrize("n_words", [1, 2, 7])
@@ -46,7 +47,7 @@ def test_the_codes_of_integer_vectors_at_every_dimension(dim):
     for vector in lattice(3, dim, seed=1000 + dim):
         query = binarizer.query(vector)
         expected = reference.words_of(reference.code_bits(vector[None]))[0]
-        assert np.array_equal(query.words, expected)
+        assert np.array_equal(query.planes, expected[None])
         for k in (1, 10, 199, 200, 1000):
             candidates = index.retrieve(query, k)
             oracle = reference.hamming_topk(words, expected, k)
@@ -74,7 +75,7 @@ def test_only_live_and_allowed_rows(n, dead, banned, k, seed):
     words = reference.random_words(n, 1, seed, n_patterns=4)
     live = [row not in dead for row in range(n)]
     allowed = [row not in banned for row in range(n)]
-    index = FlatIndex.empty(1).extended(n, reference.bitmap_of(live), tail=(0, codes_of(words)))
+    index = FlatIndex.empty(1, 3).extended(n, reference.bitmap_of(live), tail=(0, codes_of(words)))
     query = reference.random_words(1, 1, seed + 1)[0]
     both = [a and b for a, b in zip(live, allowed, strict=True)]
     assert found(index, query, k) == reference.hamming_topk(words, query, k, live)
@@ -86,7 +87,7 @@ def test_allowed_may_be_as_short_as_the_rows_while_liveness_covers_whole_blocks(
     words = reference.random_words(n, 1, seed=2)
     live = np.zeros(-(-n // 4096) * 64, dtype=np.uint64)
     live[: -(-n // 64)] = reference.bitmap_of([True] * n)
-    index = FlatIndex.empty(1).extended(n, live, tail=(0, codes_of(words)))
+    index = FlatIndex.empty(1, 3).extended(n, live, tail=(0, codes_of(words)))
     allowed = [row % 3 == 0 for row in range(n)]
     query = reference.random_words(1, 1, seed=3)[0]
     expected = reference.hamming_topk(words, query, 20, allowed)
@@ -95,10 +96,10 @@ def test_allowed_may_be_as_short_as_the_rows_while_liveness_covers_whole_blocks(
 
 def stages_of(words, sizes):
     """Views of an index that grew in stages."""
-    codes, n, views = codes_of(words), 0, [FlatIndex.empty(words.shape[1])]
+    codes, n, views = codes_of(words), 0, [FlatIndex.empty(words.shape[1], 3)]
     for size in sizes:
         first, n = n, n + size
-        part = Codes(codes.words[first:n], codes.rescale[first:n])
+        part = codes[first:n]
         live = reference.bitmap_of([True] * n)
         views.append(views[-1].extended(n, live, tail=(first, part)))
     return views
@@ -119,6 +120,7 @@ def test_growing_in_stages_equals_building_at_once_and_leaves_older_views_alone(
     whole = FlatIndex.from_codes(codes_of(words))
     rows = np.arange(total)
     assert np.array_equal(views[-1].words[rows // 16, :, rows % 16], words)
+    assert np.array_equal(views[-1].rest[:total], codes_of(words).rest)
     assert np.array_equal(views[-1].rescale[:total], whole.rescale[:total])
 
 
@@ -126,9 +128,9 @@ def test_tail_rows_that_come_again_as_a_block_change_nothing():
     words = reference.random_words(4096 + 30, 1, seed=9)
     codes = codes_of(words)
     live = np.full(65, 2**64 - 1, dtype=np.uint64)
-    old = FlatIndex.empty(1).extended(4000, live[:63], tail=(0, Codes(words[:4000], codes.rescale[:4000])))
-    block = (0, group_words(words[:4096]), codes.rescale[:4096])
-    new = old.extended(4126, live, [block], (4096, Codes(words[4096:], codes.rescale[4096:])))
+    old = FlatIndex.empty(1, 3).extended(4000, live[:63], tail=(0, codes[:4000]))
+    block = (0, group_words(words[:4096]), codes.rest[:4096], codes.rescale[:4096])
+    new = old.extended(4126, live, [block], (4096, codes[4096:]))
     query = reference.random_words(1, 1, seed=10)[0]
     assert found(new, query, 50) == reference.hamming_topk(words, query, 50)
     assert found(old, query, 50) == reference.hamming_topk(words[:4000], query, 50)
@@ -146,9 +148,32 @@ def test_a_new_liveness_does_not_reach_older_views():
 
 
 def test_memory_is_counted_by_the_rows_in_view():
-    index = FlatIndex.from_codes(codes_of(reference.random_words(4096, 6)))
-    assert index.nbytes == 4096 * (48 + 2) + 4096 // 8
-    assert FlatIndex.empty(6, 10_000).nbytes == 0
+    index = FlatIndex.from_codes(codes_of(reference.random_words(4096, 6), n_rest=5))
+    assert index.nbytes == 4096 * (48 + 5 + 2) + 4096 // 8
+    assert FlatIndex.empty(6, 5, 10_000).nbytes == 0
+
+
+def weighted_query(n_words, n_planes, seed):
+    draw = np.random.default_rng(seed)
+    planes = draw.integers(0, 2**64, (n_planes, n_words), dtype=np.uint64)
+    largest = 65535 // (64 * (2**n_planes - 1) * n_words)
+    scales = draw.integers(0, largest + 1, n_words).astype(np.int32)
+    return Query(np.ones(1, np.float32), planes, np.zeros((8 * n_words, 256), np.float32), 0.0, scales)
+
+
+@pytest.mark.parametrize(("n_words", "n_planes"), [(1, 1), (2, 4), (5, 4), (6, 2), (3, 8)])
+@pytest.mark.parametrize("n", [0, 1, 15, 17, 65, 300])
+def test_weighted_distances(n, n_words, n_planes):
+    words = reference.random_words(n, n_words, seed=n, n_patterns=9)
+    live = np.random.default_rng(n).random(n) < 0.8
+    allowed = np.random.default_rng(n + 1).random(n) < 0.7
+    index = FlatIndex.empty(n_words, 3).extended(n, reference.bitmap_of(live), tail=(0, codes_of(words)))
+    query = weighted_query(n_words, n_planes, seed=n)
+    for k in (1, 7, n + 1):
+        for flags, bitmap in ((live, None), (live & allowed, reference.bitmap_of(allowed))):
+            candidates = index.retrieve(query, k, bitmap)
+            got = list(zip((-candidates.scores).astype(int).tolist(), candidates.rows.tolist(), strict=True))
+            assert got == reference.weighted_topk(words, query.planes, query.scales, k, flags)
 
 
 def test_threads_get_identical_results():

@@ -1,4 +1,4 @@
-"""The Hamming scan equals its oracle: the same rows in the same order, ties included."""
+"""The scans equal their oracles: the same rows in the same order, ties included."""
 
 import numpy as np
 import pytest
@@ -14,19 +14,32 @@ ROWS = (0, 1, 15, 16, 17, 63, 64, 65, 4095, 4096, 4097)
 SPARE = 3
 
 
-def scan(words, query, k, allowed=None):
+def scan(words, query, k, allowed=None, scales=None):
     """Run the kernel with arrays of just the documented sizes; lanes past the last row look like perfect matches."""
     n, n_words = words.shape
+    planes = query[None] if scales is None else query
+    n_planes = 0 if scales is None else len(planes)
     grouped = reference.grouped(words)
     lanes = np.arange(len(grouped) * 16).reshape(-1, 16)
-    grouped = np.where((lanes < n)[:, None, :], grouped, query[None, :, None])
+    grouped = np.where((lanes < n)[:, None, :], grouped, planes[-1][None, :, None])
     allowed = np.ones(n, dtype=bool) if allowed is None else allowed
-    counts = np.full(64 * n_words + 2, 77, dtype=np.int64)
+    scales = np.ones(n_words, dtype=np.int64) if scales is None else scales
+    farthest = 64 * (2 ** max(n_planes, 1) - 1) * int(scales.sum())
+    counts = np.full(farthest + 2, 77, dtype=np.int64)
     scratch = np.full((2, 4 * k), 77, dtype=np.int64)
     out = np.full((2, k + SPARE), -7, dtype=np.int64)
-    bitmap = reference.bitmap_of(allowed)
-    found = scan_kernel(n_words)(
-        np.ascontiguousarray(grouped), n, query, bitmap, k, counts, scratch[0], scratch[1], out[0, :k], out[1, :k]
+    found = scan_kernel(n_words, n_planes)(
+        np.ascontiguousarray(grouped),
+        n,
+        planes,
+        scales,
+        reference.bitmap_of(allowed),
+        k,
+        counts,
+        scratch[0],
+        scratch[1],
+        out[0, :k],
+        out[1, :k],
     )
     assert (out[:, k:] == -7).all()
     return list(zip(out[1, :found].tolist(), out[0, :found].tolist(), strict=True))
@@ -124,6 +137,58 @@ def test_random_orders_of_distances(distances, k):
     words = at_distances(np.array(distances, dtype=np.int64).reshape(-1))
     expected = sorted((d, r) for r, d in enumerate(distances))[:k]
     assert scan(words, np.zeros(2, dtype=np.uint64), k) == expected
+
+
+@pytest.mark.parametrize(("n_words", "n_planes"), [(1, 1), (1, 4), (2, 3), (5, 4), (6, 4), (12, 5)])
+@pytest.mark.parametrize("n", [0, 1, 16, 17, 65, 999])
+def test_the_weighted_scan_equals_its_oracle(n, n_words, n_planes):
+    words = reference.random_words(n, n_words, seed=n)
+    planes = reference.random_words(n_planes, n_words, seed=n + 1)
+    allowed = np.random.default_rng(n).random(n) < 0.6
+    largest = 65535 // (64 * (2**n_planes - 1))
+    for scales in (
+        np.ones(n_words, dtype=np.int64),
+        np.random.default_rng(n).integers(0, largest // n_words + 1, n_words),
+        np.eye(1, n_words, dtype=np.int64)[0] * largest,
+        np.zeros(n_words, dtype=np.int64),
+    ):
+        for k in (1, 10, n + 5):
+            expected = reference.weighted_topk(words, planes, scales, k)
+            assert scan(words, planes, k, scales=scales) == expected
+            expected = reference.weighted_topk(words, planes, scales, k, allowed)
+            assert scan(words, planes, k, allowed, scales) == expected
+
+
+@given(
+    n=st.integers(0, 50),
+    n_planes=st.integers(1, 4),
+    n_patterns=st.integers(1, 5),
+    scales=st.tuples(st.integers(0, 30), st.integers(0, 30)),
+    k=st.integers(1, 60),
+    seed=st.integers(0, 10**6),
+)
+def test_random_weighted_cases(n, n_planes, n_patterns, scales, k, seed):
+    words = reference.random_words(n, 2, seed, n_patterns, p_noise=0.01)
+    planes = reference.random_words(n_planes, 2, seed, n_patterns, p_noise=0.01)
+    expected = reference.weighted_topk(words, planes, scales, k)
+    assert scan(words, planes, k, scales=np.array(scales)) == expected
+
+
+@given(
+    n_planes=st.integers(1, 6),
+    word=st.integers(0, 2**64 - 1),
+    levels=st.lists(st.integers(0, 63), min_size=64, max_size=64),
+    scale=st.integers(1, 16),
+)
+def test_a_weighted_distance_is_a_product_with_odd_levels(n_planes, word, levels, scale):
+    """Σ_j b_j u_j = Σ_i 2^i (64 − 2 popcount(b ^ plane_i)) where u_j = Σ_i 2^i (±1 by bit j of plane i) is odd."""
+    bits = [[level >> i & 1 for level in levels] for i in range(n_planes)]
+    u = [sum(2**i if plane[j] else -(2**i) for i, plane in enumerate(bits)) for j in range(64)]
+    assert all(level % 2 == 1 and abs(level) < 2**n_planes for level in u)
+    planes = np.array([[sum(1 << j for j in range(64) if plane[j])] for plane in bits], dtype=np.uint64)
+    product = sum(level if word >> j & 1 else -level for j, level in enumerate(u))
+    [(distance, _)] = scan(np.array([[word]], np.uint64), planes, 1, scales=np.array([scale]))
+    assert scale * product == scale * 64 * (2**n_planes - 1) - 2 * distance
 
 
 def test_popcount():

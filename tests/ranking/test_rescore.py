@@ -1,5 +1,7 @@
 """Rescoring equals the formulas, and a row's score does not depend on what else is scored."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import reference
@@ -9,19 +11,47 @@ from hypothesis import strategies as st
 
 from binrag.binarizers import RotatedSignBinarizer, SignBinarizer
 from binrag.indexes import group_words
-from binrag.ranking.rescore import integer_weights, rescore_codes, rescore_vectors
-from binrag.types import Candidates, Query
+from binrag.ranking.rescore import integer_tables, rescore_codes, rescore_vectors
+from binrag.types import Candidates, Codes, Query
 
 
-@pytest.mark.parametrize("dim", [1, 2, 63, 64, 65, 384])
-def test_weights_are_rounded_to_16_bits(dim):
-    weights = vectors_of(1, dim, seed=dim)[0]
-    n_words = -(-dim // 64)
-    integers, step = integer_weights(weights, n_words)
-    expected, size = reference.quantized(weights)
-    assert integers.tolist() == expected + [0] * (64 * n_words - dim)
-    assert step == size
+def rescored(codes, query, rows):
+    return rescore_codes(group_words(codes.words), codes.rest, codes.rescale, query, rows)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_tables_are_rounded_to_16_bits(scale):
+    tables = vectors_of(7, 256) * np.float32(scale)
+    integers, step = integer_tables(tables)
+    assert integers.dtype == np.int16
     assert np.abs(integers).max() == 32767
+    assert step == np.abs(tables).max().astype(float) / 32767
+    assert np.abs(integers * step - tables).max() <= 0.5001 * step
+
+
+def test_a_query_to_which_all_codes_are_equal():
+    binarizer = SignBinarizer(64)
+    codes = binarizer.transform(vectors_of(5, 64))
+    query = replace(binarizer.query(vectors_of(1, 64)[0]), tables=np.zeros((8, 256), np.float32), offset=0.5)
+    got = rescored(codes, query, np.array([3, 1, 2]))
+    assert (got.rows.tolist(), got.scores.tolist()) == ([1, 2, 3], [0.5] * 3)
+
+
+@pytest.mark.parametrize(("n_words", "n_rest"), [(1, 0), (1, 1), (2, 7), (6, 46), (0, 5)])
+def test_sums_over_tables_equal_the_oracle(n_words, n_rest):
+    draw = np.random.default_rng(n_rest)
+    codes = Codes(
+        reference.random_words(50, n_words) if n_words else np.zeros((50, 0), np.uint64),
+        draw.integers(0, 256, (50, n_rest)).astype(np.uint8),
+        draw.standard_normal(50).astype(np.float16),
+    )
+    tables = vectors_of(8 * n_words + n_rest, 256, seed=1)
+    query = Query(np.zeros(1, np.float32), np.zeros((1, n_words), np.uint64), tables, -0.25)
+    rows = draw.permutation(50)[:30]
+    got = rescored(codes, query, rows)
+    code = np.concatenate([np.ascontiguousarray(codes.words.astype("<u8")).view(np.uint8), codes.rest], axis=1)
+    scores = reference.table_scores(code[rows], codes.rescale[rows], tables, -0.25)
+    assert list(zip(got.scores.tolist(), got.rows.tolist(), strict=True)) == reference.best_first(scores, rows.tolist())
 
 
 @pytest.mark.parametrize("dim", [1, 2, 63, 64, 65, 127, 384])
@@ -34,7 +64,7 @@ def test_code_scores_equal_the_formula(dim, with_mean):
     query_vector = vectors_of(1, dim, seed=2)[0]
     query = binarizer.query(query_vector)
     rows = np.random.default_rng(3).permutation(60)[:40].astype(np.int64)
-    got = rescore_codes(group_words(codes.words), codes.rescale, query, rows)
+    got = rescored(codes, query, rows)
 
     bits = reference.code_bits(vectors, mean)[rows]
     offset = 0.0 if mean is None else float(query_vector.astype(np.float64) @ mean.astype(np.float64))
@@ -58,7 +88,7 @@ def test_a_code_estimates_its_own_vector_exactly_up_to_rounding():
         for row in (0, 17, 49):
             y = vectors[row] if binarizer.mean is None else vectors[row] - mean
             query = binarizer.query(y)
-            got = rescore_codes(group_words(codes.words), codes.rescale, query, np.array([row]))
+            got = rescored(codes, query, np.array([row]))
             assert got.scores[0] - query.offset == pytest.approx(float(y @ y), rel=1e-3)
 
 
@@ -66,11 +96,11 @@ def test_a_row_scores_the_same_alone_and_in_a_batch():
     binarizer = SignBinarizer(100)
     vectors = vectors_of(90, 100)
     codes = binarizer.transform(vectors)
-    grouped, query = group_words(codes.words), binarizer.query(vectors[3])
-    together = rescore_codes(grouped, codes.rescale, query, np.arange(90))
+    query = binarizer.query(vectors[3])
+    together = rescored(codes, query, np.arange(90))
     exact = rescore_vectors(vectors, query, np.arange(90))
     for scores, alone in (
-        (together, lambda r: rescore_codes(grouped, codes.rescale, query, np.array([r]))),
+        (together, lambda r: rescored(codes, query, np.array([r]))),
         (exact, lambda r: rescore_vectors(vectors[r : r + 1], query, np.array([r]))),
     ):
         for row, score in zip(scores.rows.tolist(), scores.scores.tolist(), strict=True):
@@ -81,7 +111,7 @@ def test_a_row_scores_the_same_alone_and_in_a_batch():
 def test_vector_scores_are_inner_products_best_first(dim):
     vectors = lattice(80, dim, seed=4)
     query_vector = lattice(1, dim, seed=5)[0]
-    query = Query(query_vector, np.zeros(1, np.uint64), query_vector, 0.0)
+    query = Query(query_vector, np.zeros((1, 1), np.uint64), np.zeros((8, 256), np.float32), 0.0)
     rows = np.arange(80)[::-1].copy() * 3
     got = rescore_vectors(vectors, query, rows)
     scores = (vectors.astype(np.float64) @ query_vector.astype(np.float64)).tolist()  # integers: exact
@@ -104,5 +134,5 @@ def test_no_rows_give_no_candidates():
     codes = binarizer.transform(vectors_of(5, 70))
     query = binarizer.query(vectors_of(1, 70)[0])
     nothing = np.zeros(0, dtype=np.int64)
-    assert len(rescore_codes(group_words(codes.words), codes.rescale, query, nothing).rows) == 0
+    assert len(rescored(codes, query, nothing).rows) == 0
     assert len(rescore_vectors(np.zeros((0, 70), np.float32), query, nothing).rows) == 0

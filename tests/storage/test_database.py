@@ -29,7 +29,8 @@ SCHEMA = {
     "meta": ["key", "value", "checksum"],
     "documents": ["row", "tenant", "id", "text", "metadata", "checksum"],
     "vectors": ["row", "vector", "checksum"],
-    "tail": ["row", "codes", "rescale", "checksum"],
+    "sample": ["place", "row", "vector", "checksum"],
+    "tail": ["row", "codes", "rest", "rescale", "checksum"],
     "blocks": ["part", "no", "generation", "n_rows", "checksum", "data"],
 }
 

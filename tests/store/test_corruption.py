@@ -50,6 +50,8 @@ def read_everything(path):
         list(store.iter())
         store.info()
         store.stats()
+        with store._database.reading() as reading:
+            reading.sample()
 
 
 PLACES = [
@@ -59,6 +61,7 @@ PLACES = [
     ("documents", "checksum", "row = 17", r"document 'id17' \(row 17\)"),
     ("vectors", "vector", "row = 17", "vector of row 17"),
     ("vectors", "checksum", "row = 17", "vector of row 17"),
+    ("sample", "vector", "row = 17", "sampled vector of row 17"),
     ("tail", "codes", "row = 4100", "tail row 4100"),
     ("tail", "rescale", "row = 4100", "tail row 4100"),
     ("tail", "checksum", "row = 4100", "tail row 4100"),
@@ -70,6 +73,7 @@ PLACES = [
     ("meta", "value", "key = 'head'", "meta record 'head'"),
     ("meta", "value", "key = 'settings'", "meta record 'settings'"),
     ("meta", "value", "key = 'space'", "meta record 'space'"),
+    ("meta", "value", "key = 'binarizer'", "meta record 'binarizer'"),
     ("meta", "value", "key = 'encoder'", "meta record 'encoder'"),
     ("meta", "checksum", "key = 'head'", "meta record 'head'"),
 ]

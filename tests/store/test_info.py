@@ -93,6 +93,7 @@ def test_stats_count_bytes(path, keep, vector_bytes, n):
         stats = store.stats()
         assert (stats.n_documents, stats.n_rows, stats.n_dead_rows) == (n, n, 0)
         assert stats.vector_disk_bytes == n * vector_bytes
+        assert stats.sample_disk_bytes == min(n, 4096) * 204
         assert stats.text_disk_bytes == sum(len(text.encode()) for text in texts) + sum(len(f"i{i}") for i in range(n))
         n_blocks = -(-n // 4096)
         assert stats.code_disk_bytes == n * 18 + n_blocks * 512
@@ -224,6 +225,9 @@ USES = {
     "iter": lambda store: list(store.iter()),
     "transaction": lambda store: store.transaction().__enter__(),
     "refresh": lambda store: store.refresh(),
+    "recode": lambda store: store.recode("sign"),
+    "train_binarizer": lambda store: store.train_binarizer(),
+    "probe": lambda store: store.probe(),
     "info": lambda store: store.info(),
     "stats": lambda store: store.stats(),
     "backup": lambda store: store.backup(store.path.parent / "copy"),

@@ -184,12 +184,10 @@ def test_an_unknown_binarizer_is_a_newer_format(filled):
     from binrag.storage.records import checksum, pack, unpack
 
     with closing(sqlite3.connect(filled)) as connection:
-        (data,) = connection.execute("SELECT value FROM meta WHERE key = 'space'").fetchone()
-        record = unpack(data, "space")
-        record["binarizer"]["component_id"] = "learned"
-        data = pack(record)
-        values = (data, checksum("space", data))
-        connection.execute("UPDATE meta SET value = ?, checksum = ? WHERE key = 'space'", values)
+        (data,) = connection.execute("SELECT value FROM meta WHERE key = 'binarizer'").fetchone()
+        data = pack({**unpack(data, "binarizer"), "component_id": "learned"})
+        values = (data, checksum("binarizer", data))
+        connection.execute("UPDATE meta SET value = ?, checksum = ? WHERE key = 'binarizer'", values)
         connection.commit()
     with pytest.raises(FormatVersionError, match="'learned', this version of binrag knows"):
         Store.open(filled)
@@ -234,8 +232,8 @@ def test_settings_are_recorded(path):
     ("setting", "error", "message"),
     [
         ({"dim": 9}, DimensionMismatch, "dim=9 was asked for, .* have 8 dimensions"),
-        ({"binarizer": "sign"}, BinarizerMismatch, "binarizer='sign' was asked for, .* with 'rotated-sign'"),
-        ({"seed": 4}, BinarizerMismatch, "seed=4 was asked for, .* with 3"),
+        ({"binarizer": "sign"}, BinarizerMismatch, "binarizer='sign' was asked for, .* is 'rotated-sign'"),
+        ({"seed": 4}, BinarizerMismatch, "seed=4 was asked for, .* is 3"),
         ({"keep_vectors": "none"}, UnsupportedMode, "keep_vectors='none' was asked for, .* with 'float16'"),
     ],
 )

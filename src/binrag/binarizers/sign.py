@@ -11,19 +11,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from binrag.errors import InvalidInput, InvalidVector
+from binrag.binarizers.codes import as_bytes, from_bytes, linear_tables, pack_bits, rescale_factors
+from binrag.errors import InvalidInput
 from binrag.registry import register
-from binrag.types import Codes, Float32, Query, UInt64
+from binrag.types import Codes, Float32, Query
 
 MAX_DIM = 4096
-
-
-def pack_bits(bits: np.ndarray[Any, np.dtype[np.bool_]]) -> UInt64:
-    """Pack booleans (n, n_bits) into uint64 (n, ceil(n_bits / 64)), lowest bit first, padded with zeros."""
-    n, n_bits = bits.shape
-    packed = np.zeros((n, -(-n_bits // 64) * 8), dtype=np.uint8)
-    packed[:, : -(-n_bits // 8)] = np.packbits(bits, axis=1, bitorder="little")
-    return packed.view("<u8").astype(np.uint64, copy=False)
 
 
 class SignBinarizer:
@@ -53,6 +46,9 @@ class SignBinarizer:
             raise InvalidInput(f"the mean has shape {np.shape(mean)}, expected ({dim},)")
         self.dim = dim
         self.n_bits = dim
+        self.n_words = -(-dim // 64)
+        self.n_rest = 0
+        self.code_bytes = 8 * self.n_words + 2
         self.mean = None if mean is None else np.asarray(mean, dtype=np.float32)
 
     def _project(self, vectors: Float32) -> Float32:
@@ -70,8 +66,8 @@ class SignBinarizer:
         Returns
         -------
         Codes
-            ``words`` uint64 (n, ceil(dim / 64)) and ``rescale`` float16 (n,). A row that equals the mean gets
-            the rescale factor 0.
+            ``words`` uint64 (n, ceil(dim / 64)), no rest, and ``rescale`` float16 (n,). A row that equals the mean
+            gets the rescale factor 0.
 
         Raises
         ------
@@ -80,18 +76,8 @@ class SignBinarizer:
         """
         projected = self._project(vectors if self.mean is None else vectors - self.mean)
         doubles = projected.astype(np.float64)
-        norms = np.abs(doubles).sum(axis=1)
-        factors = np.divide((doubles**2).sum(axis=1), norms, out=np.zeros_like(norms), where=norms > 0)
-        limits = np.finfo(np.float16)
-        out_of_range = (factors > float(limits.max)) | ((factors > 0) & (factors < float(limits.tiny)))
-        if out_of_range.any():
-            row = int(out_of_range.argmax())
-            raise InvalidVector(
-                f"vector {row} has norm {np.linalg.norm(doubles[row]):.3g}, too "
-                f"{'large' if factors[row] > 1 else 'small'} for a float16 rescale factor; scale the vectors, for "
-                "instance to unit length"
-            )
-        return Codes(pack_bits(projected > 0), factors.astype(np.float16))
+        rescale = rescale_factors((doubles**2).sum(axis=1), np.abs(doubles).sum(axis=1))
+        return Codes(pack_bits(projected > 0), np.zeros((len(vectors), 0), dtype=np.uint8), rescale)
 
     def query(self, vector: Float32) -> Query:
         """Prepare a query.
@@ -104,19 +90,18 @@ class SignBinarizer:
         Returns
         -------
         Query
-            ``weights`` are R q. The code for the scan is sign(R q) of the uncentred query: it is the one
-            nearest to the weights.
+            The weights of the bits are R q. The plane for the scan is sign(R q) of the uncentred query: it is the
+            code nearest to the weights.
         """
         weights = self._project(vector[None])[0]
         offset = 0.0
         if self.mean is not None:
             offset = float((vector.astype(np.float64) * self.mean.astype(np.float64)).sum())
-        return Query(vector, pack_bits(weights[None] > 0)[0], weights, offset)
+        return Query(vector, pack_bits(weights[None] > 0), linear_tables(weights, 8 * self.n_words), offset)
 
     def get_config(self) -> dict[str, Any]:
         """Return the dimension and the mean."""
-        mean = None if self.mean is None else self.mean.astype("<f4").tobytes()
-        return {"dim": self.dim, "mean": mean}
+        return {"dim": self.dim, "mean": None if self.mean is None else as_bytes(self.mean)}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> SignBinarizer:
@@ -125,7 +110,7 @@ class SignBinarizer:
 
 
 def _floats(data: bytes | None) -> Float32 | None:
-    return None if data is None else np.frombuffer(data, dtype="<f4").astype(np.float32)
+    return None if data is None else from_bytes(data)
 
 
 class RotatedSignBinarizer(SignBinarizer):

@@ -1,4 +1,4 @@
-"""The short commands: search, ask, get, delete, count, info."""
+"""The short commands: search, ask, get, delete, count, info, probe."""
 
 from __future__ import annotations
 
@@ -94,6 +94,14 @@ def count(options: argparse.Namespace) -> int:
     with Store.open(options.store, "r") as store:
         n = store.count()
     print(as_json({"count": n}) if options.json else n)
+    return 0
+
+
+def probe(options: argparse.Namespace) -> int:
+    """Print what few bits would do to the store's vectors."""
+    with Store.open(options.store, "rw") as store:
+        found = store.probe()
+    print(as_json({**asdict(found), "verdict": found.verdict}) if options.json else found.verdict)
     return 0
 
 

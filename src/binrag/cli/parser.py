@@ -9,7 +9,9 @@ from binrag import __version__
 from binrag.cli import commands
 from binrag.cli.add import DEFAULT_ENCODER, add
 from binrag.cli.demo import demo
+from binrag.cli.train import train
 from binrag.store.space import BINARIZERS
+from binrag.store.training import KINDS
 from binrag.types import KeepVectors
 
 _EXIT_CODES = """\
@@ -37,6 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_add(subparsers)
     _add_readers(subparsers)
+    _add_train(subparsers)
     return parser
 
 
@@ -90,6 +93,7 @@ def _add_readers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     for name, run, text in (
         ("count", commands.count, "count the documents"),
         ("info", commands.info, "print what the store is and what it costs"),
+        ("probe", commands.probe, "measure what few bits would do to the store's vectors, and keep the verdict"),
     ):
         reader = command(name, run, text)
         reader.add_argument("store", help="the store's file")
@@ -98,3 +102,25 @@ def _add_readers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
         "demo", demo, "build a store from the standard library's documentation and ask it three questions"
     )
     demonstration.add_argument("store", nargs="?", default="demo.binrag", help="the file (default: %(default)s)")
+
+
+def _add_train(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = subparsers.add_parser(
+        "train",
+        help="fit a binarizer to a store's documents, and code them anew",
+        description="Fit a binarizer to the vectors of a store, say what it gains on held-out queries, and give every "
+        "document a new code. Or fit one to the vectors of a .npy file and write it to --artefact.",
+    )
+    command.add_argument("source", help="a store's file, or a .npy file of float vectors (n, dim)")
+    command.add_argument("--kind", choices=list(KINDS), default="nested", help="default: %(default)s")
+    command.add_argument("--code-bytes", type=int, help="bytes a row, everything counted (default: by kind)")
+    command.add_argument("--queries", metavar="FILE", help="text file, one query a line, or a .npy file of vectors")
+    command.add_argument("--sentences", action="store_true", help="sentences of the documents stand in for queries")
+    command.add_argument("--adapt", metavar="ARTEFACT", help="start from this binarizer: a file, or a name of binrag's")
+    command.add_argument("--artefact", metavar="FILE", help="write the binarizer to this file too")
+    command.add_argument("--encoder", help="model name or folder (default: the recorded one, where it is needed)")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--lock-timeout", type=float, default=10.0, help="seconds to wait for another writer")
+    command.add_argument("--quiet", action="store_true", help="no progress bar")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(run=train)

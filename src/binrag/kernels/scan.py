@@ -1,4 +1,4 @@
-"""The Hamming scan over grouped words, one compiled kernel a word count.
+"""The scan over grouped words, by Hamming or weighted distance: one compiled kernel a word and plane count.
 
 ``words[group, word, lane]`` interleaves 16 rows, so that the lanes of one word are neighbours in memory and a group
 is compared by vector instructions.
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from binrag.kernels.bits import LANES, any_bit, lanes_nearer, popcount
+from binrag.kernels.bits import LANES, any_bit, distance_of, lanes_nearer, popcount
 from binrag.kernels.jit import jit
 from binrag.kernels.topk import dropped, lowered, ordered
 
@@ -21,26 +21,30 @@ GROUPS = 256
 
 
 @cache
-def scan_kernel(n_words: int) -> Callable[..., int]:
-    """Return the scan for codes of `n_words` words.
+def scan_kernel(n_words: int, n_planes: int = 0) -> Callable[..., int]:
+    """Return the scan for codes of `n_words` words and queries of `n_planes` planes; 0: one plane, plain Hamming.
 
-    The kernel is ``scan(words, n_rows, query, allowed, k, counts, rows, distances, out_rows,
+    The kernel is ``scan(words, n_rows, planes, scales, allowed, k, counts, rows, distances, out_rows,
     out_distances) -> n``:
 
     words : uint64 (≥ ceil(n_rows / 16), n_words, 16)
-    query : uint64 (n_words,)
+    planes : uint64 (max(n_planes, 1), n_words)
+    scales : int64 (n_words,), 0 or more; not read for plain Hamming. The distance of a row is
+        Σ_w scales[w] Σ_i 2^i popcount(word_w ^ planes[i, w])
     allowed : uint64 (≥ ceil(n_rows / 64),), bit r % 64 of word r // 64 is row r
     k : ≥ 1
-    counts : int64 (64 n_words + 2,), scratch
+    counts : int64 (m + 2,), scratch; m is the largest possible distance
     rows, distances : int64 (≥ 4 k,), scratch
     out_rows, out_distances : int64 (≥ k,), filled with the best n ≤ k by (distance, row)
     """
 
     @jit
-    def scan(words: Any, n_rows: int, query: Any, allowed: Any, k: int, counts: Any, *buffers: Any) -> int:
+    def scan(
+        words: Any, n_rows: int, planes: Any, scales: Any, allowed: Any, k: int, counts: Any, *buffers: Any
+    ) -> int:
         rows, distances, out_rows, out_distances = buffers
         counts[:] = 0
-        threshold = 64 * n_words + 1
+        threshold = counts.shape[0] - 1
         n_within = 0
         n = 0
         n_groups = (n_rows + LANES - 1) // LANES
@@ -52,7 +56,7 @@ def scan_kernel(n_words: int) -> Callable[..., int]:
             while group < last:
                 nearer = np.uint64(0)
                 while group < last:  # writes nothing, so that the query stays in registers
-                    nearer = lanes_nearer(words, group, query, np.uint64(threshold), n_words)
+                    nearer = lanes_nearer(words, group, planes, scales, np.uint64(threshold), n_words, n_planes)
                     if nearer != 0:
                         break
                     group += 1
@@ -61,9 +65,7 @@ def scan_kernel(n_words: int) -> Callable[..., int]:
                     nearer &= nearer - np.uint64(1)
                     if row >= n_rows or (allowed[row >> 6] >> np.uint64(row & 63)) & np.uint64(1) == 0:
                         continue
-                    d = np.int64(0)
-                    for w in range(n_words):
-                        d += np.int64(popcount(words[group, w, row % LANES] ^ query[w]))
+                    d = distance_of(words, group, row % LANES, planes, scales, n_planes)
                     if d >= threshold:  # it was lowered by another row of the group
                         continue
                     if n == rows.shape[0]:

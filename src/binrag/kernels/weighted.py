@@ -1,6 +1,6 @@
-"""Weighted sums over the bits of chosen rows: a float query against binary codes.
+"""Sums over the bytes of chosen rows' codes: a float query against binary codes.
 
-Weights are integers, so a sum is exact and does not depend on the order of its terms.
+Table entries are integers, so a sum is exact and does not depend on the order of its terms.
 """
 
 from __future__ import annotations
@@ -11,38 +11,24 @@ from binrag.kernels.jit import jit
 
 
 @jit
-def fill_byte_tables(weights: Any, tables: Any) -> None:
-    """Tabulate the signed sum of eight weights for each value of a byte.
-
-    weights : int32 (8 n_bytes,), zero for padding bits
-    tables : int32 (n_bytes, 256); ``tables[p, v] = Σ_j ±weights[8 p + j]``, plus where bit j of v is set
-    """
-    for p in range(tables.shape[0]):
-        total = 0
-        for j in range(8):
-            total += weights[8 * p + j]
-        tables[p, 0] = -total
-        for j in range(8):
-            for v in range(1 << j):
-                tables[p, v + (1 << j)] = tables[p, v] + 2 * weights[8 * p + j]
-
-
-@jit
-def weighted_sums(words: Any, rows: Any, tables: Any, sums: Any) -> None:
-    """Sum the tables over the codes of the given rows.
+def table_sums(words: Any, rest: Any, rows: Any, tables: Any, sums: Any) -> None:
+    """Sum the tables' entries for the bytes of the given rows' codes.
 
     words : uint64 (n_groups, n_words, 16)
+    rest : uint8 (≥ n_rows, n_rest)
     rows : int64 (n,)
-    tables : int32 (8 n_words, 256)
+    tables : int16 (8 n_words + n_rest, 256); entry v of table p is for value v of byte p: those of the words, lowest
+        first, then the rest
     sums : int64 (n,), filled
     """
-    n_words = words.shape[1]
+    n_words, n_rest = words.shape[1], rest.shape[1]
     for i in range(rows.shape[0]):
-        group = rows[i] // 16
-        lane = rows[i] % 16
+        row = rows[i]
         total = 0
         for w in range(n_words):
-            word = words[group, w, lane]
+            word = words[row // 16, w, row % 16]
             for b in range(8):
                 total += tables[8 * w + b, (word >> (8 * b)) & 255]
+        for p in range(n_rest):
+            total += tables[8 * n_words + p, rest[row, p]]
         sums[i] = total

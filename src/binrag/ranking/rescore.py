@@ -3,46 +3,45 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
-from binrag.types import Candidates, Float16, Float32, Int64, Query, UInt64
+from binrag.types import Candidates, Float16, Float32, Int64, Query, UInt8, UInt64
 
-_WEIGHT_LEVELS = 32767
+_LEVELS = 32767
 
 
-def integer_weights(weights: Float32, n_words: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.int32]], float]:
-    """Round weights to 16 bits, so that sums over bits are exact whatever their order.
+def integer_tables(tables: Float32) -> tuple[npt.NDArray[np.int16], float]:
+    """Round tables to 16 bits, so that sums over a code's bytes are exact whatever their order.
 
     Parameters
     ----------
-    weights : float32 (n_bits,)
-        One weight a bit, not all zero.
-    n_words : int
-        Words of a code; the result is padded with zeros to 64 bits a word.
+    tables : float32 (n_bytes, 256)
+        A query's.
 
     Returns
     -------
-    integers : int32 (64 n_words,)
-        ``rint(weights / step)``, at most 32,767 in magnitude.
+    integers : int16 (n_bytes, 256)
+        ``rint(tables / step)``.
     step : float
-        The size of one level.
+        The size of one level, the same for all tables: the largest magnitude over 32,767 (1 if all are zero).
     """
-    step = float(np.abs(weights).max()) / _WEIGHT_LEVELS
-    integers = np.zeros(64 * n_words, dtype=np.int32)
-    integers[: len(weights)] = np.rint(weights.astype(np.float64) / step)
-    return integers, step
+    step = float(np.abs(tables).max()) / _LEVELS or 1.0
+    return np.rint(tables.astype(np.float64) / step).astype(np.int16), step
 
 
-def rescore_codes(words: UInt64, rescale: Float16, query: Query, rows: Int64) -> Candidates:
-    """Score rows by the float query over their codes: f · Σ_j b_j (Wᵀq)_j + ⟨q, μ⟩.
+def rescore_codes(words: UInt64, rest: UInt8, rescale: Float16, query: Query, rows: Int64) -> Candidates:
+    """Score rows by the float query over their codes: f · Σ_p tables[p, byte_p] + ⟨q, μ⟩.
 
     Parameters
     ----------
     words : uint64 (n_groups, n_words, 16)
         Grouped codes.
+    rest : uint8 (capacity, n_rest)
+        Further bytes of the codes, by row.
     rescale : float16 (capacity,)
         Rescale factors f, by row.
     query : Query
-        Its weights are rounded to 16 bits (`integer_weights`).
+        Its tables are rounded to 16 bits (`integer_tables`).
     rows : int64 (n,)
         The rows to score.
 
@@ -51,14 +50,11 @@ def rescore_codes(words: UInt64, rescale: Float16, query: Query, rows: Int64) ->
     Candidates
         All n rows, best first.
     """
-    from binrag.kernels.weighted import fill_byte_tables, weighted_sums
+    from binrag.kernels.weighted import table_sums
 
-    n_words = words.shape[1]
-    integers, step = integer_weights(query.weights, n_words)
-    tables = np.empty((8 * n_words, 256), dtype=np.int32)
-    fill_byte_tables(integers, tables)
+    integers, step = integer_tables(query.tables)
     sums = np.empty(len(rows), dtype=np.int64)
-    weighted_sums(words, rows, tables, sums)
+    table_sums(words, rest, rows, integers, sums)
     scores = rescale[rows].astype(np.float64) * (sums * step) + query.offset
     return Candidates.ordered(rows, scores)
 

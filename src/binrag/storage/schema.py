@@ -37,9 +37,18 @@ TABLES = (
     )
     """,
     """
+    CREATE TABLE sample (
+        place INTEGER PRIMARY KEY NOT NULL,
+        row INTEGER NOT NULL,
+        vector BLOB NOT NULL,
+        checksum INTEGER NOT NULL
+    )
+    """,
+    """
     CREATE TABLE tail (
         row INTEGER PRIMARY KEY NOT NULL,
         codes BLOB NOT NULL,
+        rest BLOB NOT NULL,
         rescale BLOB NOT NULL,
         checksum INTEGER NOT NULL
     )

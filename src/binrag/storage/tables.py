@@ -13,6 +13,9 @@ from binrag.storage.records import check, checksum, pack, unpack
 from binrag.types import Document
 
 _T = TypeVar("_T")
+SAMPLE = 4096
+"""Vectors in the sample at most."""
+
 _CHUNK = 500
 """Values of one IN list; SQLite before 3.32 takes 999 at most."""
 
@@ -29,11 +32,17 @@ class Head:
         Rows ever appended; the next row's number.
     n_truncated : int
         Texts added that were longer than the encoder reads.
+    n_sampled : int
+        Vectors in the sample.
+    coded : int
+        Generation whose transaction chose the binarizer of all codes: with the first vector, or by recoding.
     """
 
     generation: int = 0
     n_rows: int = 0
     n_truncated: int = 0
+    n_sampled: int = 0
+    coded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,7 @@ class TailRow:
 
     row: int
     codes: bytes
+    rest: bytes
     rescale: bytes
 
 
@@ -81,10 +91,12 @@ class Reading:
         """Return the counters."""
         return Head(**self.require("head"))
 
-    def count(self, tenant: str) -> int:
-        """Count a tenant's documents."""
-        query = "SELECT count(*) FROM documents WHERE tenant = ?"
-        return int(self._connection.execute(query, (tenant,)).fetchone()[0])
+    def count(self, tenant: str | None) -> int:
+        """Count a tenant's documents, or all with None."""
+        query = "SELECT count(*) FROM documents"
+        if tenant is not None:
+            query += " WHERE tenant = ?"
+        return int(self._connection.execute(query, () if tenant is None else (tenant,)).fetchone()[0])
 
     def documents_by_id(self, tenant: str, ids: Sequence[str]) -> dict[str, Document]:
         """Return the documents that exist, by id."""
@@ -108,9 +120,10 @@ class Reading:
             found.update(self._documents(f"row IN ({marks})", some))
         return _in_order(rows, found, "document")
 
-    def documents_after(self, tenant: str, row: int, limit: int) -> list[tuple[int, Document]]:
-        """Return a page of a tenant's documents in row order, from after `row`."""
-        return list(self._documents("tenant = ? AND row > ? ORDER BY row LIMIT ?", (tenant, row, limit)))
+    def documents_after(self, tenant: str | None, row: int, limit: int) -> list[tuple[int, Document]]:
+        """Return a page of a tenant's documents, or of all with None, in row order, from after `row`."""
+        where = "tenant = coalesce(?, tenant) AND row > ? ORDER BY row LIMIT ?"
+        return list(self._documents(where, (tenant, row, limit)))
 
     def _documents(self, where: str, values: Sequence[Any]) -> Iterator[tuple[int, Document]]:
         # as blobs, so that damaged text is found by us and not by the driver
@@ -141,6 +154,14 @@ class Reading:
                 found[row] = vector
         return _in_order(rows, found, "kept vector")
 
+    def sample(self) -> list[tuple[int, bytes]]:
+        """Return the sampled rows and their vectors' blobs, by row."""
+        rows = []
+        for row, vector, stored in self._connection.execute("SELECT row, vector, checksum FROM sample ORDER BY row"):
+            check(stored, f"sampled vector of row {row}", row, vector)
+            rows.append((row, vector))
+        return rows
+
     def blocks(self, part: str, newer_than: int = -1) -> Iterator[Block]:
         """Yield a part's blocks written after a generation, in order."""
         query = """
@@ -163,11 +184,11 @@ class Reading:
 
     def tail(self, first_row: int) -> list[TailRow]:
         """Return the tail's rows from `first_row` on, in order."""
-        query = "SELECT row, codes, rescale, checksum FROM tail WHERE row >= ? ORDER BY row"
+        query = "SELECT row, codes, rest, rescale, checksum FROM tail WHERE row >= ? ORDER BY row"
         rows = []
-        for row, codes, rescale, stored in self._connection.execute(query, (first_row,)):
-            check(stored, f"tail row {row}", row, codes, rescale)
-            rows.append(TailRow(row, codes, rescale))
+        for row, codes, rest, rescale, stored in self._connection.execute(query, (first_row,)):
+            check(stored, f"tail row {row}", row, codes, rest, rescale)
+            rows.append(TailRow(row, codes, rest, rescale))
         return rows
 
     def copy_to(self, target: sqlite3.Connection) -> None:
@@ -175,13 +196,14 @@ class Reading:
         self._connection.backup(target)
 
     def sizes(self) -> dict[str, int]:
-        """Return bytes by kind: ``codes`` (with rescale factors and liveness), ``vectors``, ``texts``."""
+        """Return bytes by kind: ``codes`` (with rescale factors and liveness), ``vectors``, ``sample``, ``texts``."""
         queries = {
             "codes": """
                 SELECT (SELECT coalesce(sum(length(data)), 0) FROM blocks)
-                     + (SELECT coalesce(sum(length(codes) + length(rescale)), 0) FROM tail)
+                     + (SELECT coalesce(sum(length(codes) + length(rest) + length(rescale)), 0) FROM tail)
             """,
             "vectors": "SELECT coalesce(sum(length(vector)), 0) FROM vectors",
+            "sample": "SELECT coalesce(sum(length(vector)), 0) FROM sample",
             "texts": """
                 SELECT coalesce(sum(length(CAST(text AS BLOB))), 0) + coalesce(sum(length(metadata)), 0)
                      + coalesce(sum(length(CAST(id AS BLOB))), 0) FROM documents
@@ -247,15 +269,38 @@ class Writing(Reading):
         self.put("head", asdict(head))
 
     def remove_documents(self, tenant: str, ids: Sequence[str]) -> list[int]:
-        """Delete documents and their kept vectors; return the rows they had."""
+        """Delete documents with their kept and sampled vectors; return the rows they had."""
         removed: list[int] = []
+        n_forgotten = 0
         for some, marks in _chunks(ids):
             delete = f"DELETE FROM documents WHERE tenant = ? AND id IN ({marks}) RETURNING row"
             rows = [row for (row,) in self._connection.execute(delete, (tenant, *some)).fetchall()]
             for some_rows, row_marks in _chunks(rows):
                 self._connection.execute(f"DELETE FROM vectors WHERE row IN ({row_marks})", some_rows)
+                places = [place_of(row) for row in some_rows]
+                forget = f"DELETE FROM sample WHERE place IN ({row_marks})"
+                n_forgotten += self._connection.execute(forget, places).rowcount
             removed += rows
+        if n_forgotten:
+            head = self.head()
+            self.put_head(replace(head, n_sampled=head.n_sampled - n_forgotten))
         return removed
+
+    def sampled(self, rows: range, n_sampled: int) -> list[int]:
+        """Return those of some new rows that belong into a sample of `n_sampled` so far."""
+        if n_sampled < SAMPLE:
+            return list(rows)
+        last = self._connection.execute("SELECT max(place) FROM sample").fetchone()[0]
+        return [row for row in rows if place_of(row) < last]
+
+    def add_sample(self, vectors: Iterable[tuple[int, bytes]], n_sampled: int) -> int:
+        """Insert vectors of rows, drop those of the last places beyond `SAMPLE`; return how many there are now."""
+        rows = [(place_of(row), row, vector, checksum(row, vector)) for row, vector in vectors]
+        self._connection.executemany("INSERT INTO sample (place, row, vector, checksum) VALUES (?, ?, ?, ?)", rows)
+        n_excess = max(0, n_sampled + len(rows) - SAMPLE)
+        last = "SELECT place FROM sample ORDER BY place DESC LIMIT ?"
+        self._connection.execute(f"DELETE FROM sample WHERE place IN ({last})", (n_excess,))
+        return n_sampled + len(rows) - n_excess
 
     def add_documents(
         self, first_row: int, tenant: str, documents: Iterable[tuple[str, str | None, bytes | None]]
@@ -278,14 +323,18 @@ class Writing(Reading):
 
     def add_tail(self, rows: Iterable[TailRow]) -> None:
         """Append rows to the tail."""
-        insert = "INSERT INTO tail (row, codes, rescale, checksum) VALUES (?, ?, ?, ?)"
-        self._connection.executemany(
-            insert, ((r.row, r.codes, r.rescale, checksum(r.row, r.codes, r.rescale)) for r in rows)
-        )
+        insert = "INSERT INTO tail (row, codes, rest, rescale, checksum) VALUES (?, ?, ?, ?, ?)"
+        fields = ((r.row, r.codes, r.rest, r.rescale) for r in rows)
+        self._connection.executemany(insert, ((*values, checksum(*values)) for values in fields))
 
     def cut_tail(self, before_row: int) -> None:
         """Drop the tail's rows below `before_row`: they are in blocks now."""
         self._connection.execute("DELETE FROM tail WHERE row < ?", (before_row,))
+
+    def remove_codes(self) -> None:
+        """Drop all codes, of blocks and tail."""
+        self._connection.execute("DELETE FROM blocks WHERE part IN ('codes', 'rest', 'rescale')")
+        self._connection.execute("DELETE FROM tail")
 
     def put_block(self, part: str, no: int, n_rows: int, data: bytes) -> None:
         """Write a block under this transaction's generation."""
@@ -295,6 +344,11 @@ class Writing(Reading):
             VALUES (?, ?, ?, ?, ?, ?)
         """
         self._connection.execute(insert, (*fields[:4], checksum(*fields), data))
+
+
+def place_of(row: int) -> int:
+    """Return where a row stands in the order of the sample: a bijection that spreads rows evenly (golden ratio)."""
+    return row * 0x9E3779B97F4A7C15 % 2**64 - 2**63
 
 
 def _in_order(rows: Sequence[int], found: dict[int, _T], what: str) -> list[_T]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
 
 from binrag.binarizers.sign import MAX_DIM
 from binrag.errors import BinarizerMismatch, DimensionMismatch, InvalidInput, UnsupportedMode
+from binrag.protocols import Binarizer
+from binrag.registry import binarizer_from_record, check_registered, component_ids, record_of
+from binrag.storage import Reading, Writing
+from binrag.storage.records import pack
+from binrag.store.shipped import shipped_binarizer
 from binrag.store.space import BINARIZERS, VectorSpace
 from binrag.types import KeepVectors, Mode, Similarity
 
@@ -21,24 +26,32 @@ class Settings:
     dim: int | None = None
     keep_vectors: KeepVectors | None = None
     seed: int | None = None
+    code_bytes: int | None = None
 
-    def check(self) -> None:
-        """Refuse values that no store can have.
+    def check(self, is_new: bool) -> None:
+        """Refuse values that no store can have, or no new one.
 
         Raises
         ------
         InvalidInput
             Says what is accepted.
         """
-        if self.binarizer is not None and self.binarizer not in BINARIZERS:
-            raise InvalidInput(f"binarizer is {self.binarizer!r}, expected one of {', '.join(BINARIZERS)}")
+        names = {*BINARIZERS, *(() if is_new else component_ids())}
+        if self.binarizer is not None and self.binarizer not in names:
+            raise InvalidInput(
+                f"binarizer is {self.binarizer!r}, expected one of {', '.join(sorted(names))}, or a fitted binarizer"
+            )
         if self.keep_vectors is not None and self.keep_vectors not in get_args(KeepVectors):
             expected = ", ".join(get_args(KeepVectors))
             raise InvalidInput(f"keep_vectors is {self.keep_vectors!r}, expected one of {expected}")
         if self.dim is not None and checked_count("dim", self.dim) > MAX_DIM:
             raise InvalidInput(f"dim is {self.dim}, expected 1 to {MAX_DIM}")
+        if self.code_bytes is not None:
+            checked_count("code_bytes", self.code_bytes)
         if self.seed is not None and (not isinstance(self.seed, int) or not 0 <= self.seed < 2**63):
             raise InvalidInput(f"seed is {self.seed!r}, expected an integer from 0 to 2**63 - 1")
+        if is_new and self.dim is not None:
+            self.made(self.dim)
 
     def record(self) -> dict[str, Any]:
         """Return the record of a new store with these settings."""
@@ -47,20 +60,48 @@ class Settings:
             "dim": self.dim,
             "keep_vectors": self.keep_vectors or "int8",
             "seed": self.seed or 0,
+            "code_bytes": self.code_bytes,
         }
 
-    def space(self, dim: int, similarity: Similarity) -> VectorSpace:
-        """Make the space of the first vectors of a store with these settings."""
-        return VectorSpace.create(self.binarizer or "auto", self.seed or 0, dim, similarity)
+    def made(self, dim: int) -> Binarizer:
+        """Make the binarizer that is named.
 
-    def check_agreement(self, recorded: Settings, space: VectorSpace | None) -> None:
-        """Refuse what contradicts the file.
+        Raises
+        ------
+        InvalidInput
+            If there is nothing to make it from, or its codes do not have the bytes asked for.
+        """
+        name = self.binarizer or "auto"
+        if name not in BINARIZERS:
+            raise InvalidInput(f"a {name!r} binarizer has to be fitted; recode the store with a fitted one")
+        binarizer = BINARIZERS[name](dim, self.seed or 0)
+        self.check_code_bytes(binarizer)
+        return binarizer
+
+    def check_code_bytes(self, binarizer: Binarizer) -> None:
+        """Refuse a binarizer whose codes do not have the bytes asked for."""
+        if self.code_bytes not in (None, binarizer.code_bytes):
+            raise InvalidInput(
+                f"code_bytes={self.code_bytes} was asked for, codes of {binarizer.component_id!r} in {binarizer.dim} "
+                f"dimensions take {binarizer.code_bytes} bytes; leave it out, or choose another binarizer"
+            )
+
+    def check_agreement(self, reading: Reading, component: dict[str, Any] | None) -> Settings:
+        """Return what the file records, and refuse what contradicts it.
+
+        Parameters
+        ----------
+        reading : Reading
+            The file.
+        component : dict or None
+            Record of the binarizer that was given as an object.
 
         Raises
         ------
         BinarizerMismatch, DimensionMismatch, UnsupportedMode
             Names what was asked for and what the file has.
         """
+        recorded, space = Settings(**reading.require("settings")), VectorSpace.read(reading)
         dim = space.dim if space else recorded.dim
         if self.dim is not None and dim is not None and self.dim != dim:
             raise DimensionMismatch(f"dim={self.dim} was asked for, the store's vectors have {dim} dimensions")
@@ -68,14 +109,73 @@ class Settings:
             asked, has = getattr(self, name), getattr(recorded, name)
             if asked is not None and asked != has:
                 raise BinarizerMismatch(
-                    f"{name}={asked!r} was asked for, the store was made with {has!r}; leave it out, or make a new "
-                    "store"
+                    f"{name}={asked!r} was asked for, the store's is {has!r}; leave it out, recode the store, or make "
+                    "a new one"
                 )
+        if component is not None and pack(component) != pack(reading.get("binarizer")):
+            raise BinarizerMismatch(
+                f"the store's codes are of another {self.binarizer!r} binarizer than the one given; leave it out, or "
+                "recode the store"
+            )
+        code_bytes = space.binarizer.code_bytes if space else recorded.code_bytes
+        if None not in (self.code_bytes, code_bytes) and self.code_bytes != code_bytes:
+            raise BinarizerMismatch(
+                f"code_bytes={self.code_bytes} was asked for, the store's codes take {code_bytes} bytes a row; leave "
+                "it out, or recode the store"
+            )
         if self.keep_vectors is not None and self.keep_vectors != recorded.keep_vectors:
             raise UnsupportedMode(
                 f"keep_vectors={self.keep_vectors!r} was asked for, the store was made with "
                 f"{recorded.keep_vectors!r}; leave it out, or make a new store"
             )
+        return recorded
+
+
+def settings_with(binarizer: Any, settings: Settings, is_new: bool) -> tuple[Settings, dict[str, Any]]:
+    """Check the settings asked for, `binarizer` (a name or an object) among them.
+
+    Returns
+    -------
+    Settings
+    dict
+        The records of a new store.
+
+    Raises
+    ------
+    InvalidInput, DimensionMismatch
+    """
+    if binarizer is None or isinstance(binarizer, str):
+        settings = replace(settings, binarizer=binarizer)
+        settings.check(is_new)
+        return settings, {"settings": settings.record()}
+    check_registered(binarizer)
+    settings.check(is_new=False)
+    settings.check_code_bytes(binarizer)
+    check_dim(binarizer, settings.dim)
+    settings = replace(settings, binarizer=binarizer.component_id, dim=binarizer.dim)
+    return settings, {"settings": settings.record(), "binarizer": record_of(binarizer)}
+
+
+def check_dim(binarizer: Binarizer, dim: int | None) -> None:
+    """Raise `DimensionMismatch` if a binarizer is for vectors of another dimension."""
+    if dim not in (None, binarizer.dim):
+        raise DimensionMismatch(
+            f"the binarizer {binarizer.component_id!r} codes {binarizer.dim} dimensions, the vectors have {dim}"
+        )
+
+
+def first_space(writing: Writing, dim: int, similarity: Similarity) -> VectorSpace:
+    """Make and record the space of a store's first vectors, as the file's settings say."""
+    record, settings = writing.get("binarizer"), Settings(**writing.require("settings"))
+    if record:
+        binarizer = binarizer_from_record(record)
+    else:
+        encoder = writing.get("encoder") if settings.binarizer == "auto" else None
+        binarizer = shipped_binarizer(encoder, dim, settings.code_bytes) or settings.made(dim)
+    check_dim(binarizer, dim)
+    space = VectorSpace(dim, similarity, binarizer, writing.generation)
+    space.write(writing)
+    return space
 
 
 def check_mode(mode: Any, lock_timeout: Any) -> None:

@@ -9,10 +9,11 @@ import numpy as np
 
 from binrag.errors import CorruptStore
 from binrag.indexes import FlatIndex
+from binrag.protocols import Binarizer
 from binrag.storage import Head, Reading
 from binrag.store.space import VectorSpace
 from binrag.store.writer import joined
-from binrag.types import BLOCK, GROUP, Codes, Float16, UInt64
+from binrag.types import BLOCK, GROUP, Codes, Float16, UInt8, UInt64
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,35 +28,37 @@ class Snapshot:
         """Return the view of the generation that `reading` sees, loading only what is newer than this one."""
         if head.generation == self.generation:
             return self
-        space = self.space or VectorSpace.read(reading)
+        space = VectorSpace.read(reading, self.space)
         if space is None:
             return Snapshot(head.generation)
-        index = self.index or FlatIndex.empty(space.n_words)
+        loaded = self if space is self.space else Snapshot()  # of other codes, nothing counts
+        index = loaded.index or FlatIndex.empty(space.binarizer.n_words, space.binarizer.n_rest)
         folded = head.n_rows // BLOCK * BLOCK
         first = max(folded, index.n_rows)
         rows = reading.tail(first)
         if len(rows) != head.n_rows - first:
             raise CorruptStore(f"the tail has {len(rows)} rows from row {first} on, expected {head.n_rows - first}")
-        tail = joined(rows, Codes(np.zeros((0, space.n_words), np.uint64), np.zeros(0, np.float16)))
-        blocks = _blocks(reading, self.generation, index.n_rows // BLOCK, folded // BLOCK, space.n_words)
-        live = _liveness(reading, self.generation, index, head.n_rows)
+        tail = joined(rows, Codes.zeros(0, space.binarizer.n_words, space.binarizer.n_rest))
+        blocks = _blocks(reading, loaded.generation, range(index.n_rows // BLOCK, folded // BLOCK), space.binarizer)
+        live = _liveness(reading, loaded.generation, index, head.n_rows)
         return Snapshot(head.generation, space, index.extended(head.n_rows, live, blocks, (first, tail)))
 
 
 def _blocks(
-    reading: Reading, newer_than: int, first_no: int, stop_no: int, n_words: int
-) -> Iterator[tuple[int, UInt64, Float16]]:
-    parts = {"codes": 8 * n_words * BLOCK, "rescale": 2 * BLOCK}
-    readers = {part: reading.blocks(part, newer_than) for part in parts}
-    for no in range(first_no, stop_no):
-        data = {}
-        for part, n_bytes in parts.items():
-            block = next(readers[part], None)
-            if block is None or block.no != no or len(block.data) != n_bytes:
+    reading: Reading, newer_than: int, numbers: range, binarizer: Binarizer
+) -> Iterator[tuple[int, UInt64, UInt8, Float16]]:
+    widths = {"codes": 8 * binarizer.n_words, "rest": binarizer.n_rest, "rescale": 2}
+    readers = {part: reading.blocks(part, newer_than) for part, width in widths.items() if width}
+    for no in numbers:
+        data = {"rest": b""}
+        for part, blocks in readers.items():
+            block = next(blocks, None)
+            if block is None or block.no != no or len(block.data) != widths[part] * BLOCK:
                 raise CorruptStore(f"block {no} of part {part!r} is missing or has a wrong length")
             data[part] = block.data
-        words = np.frombuffer(data["codes"], dtype="<u8").reshape(BLOCK // GROUP, n_words, GROUP)
-        yield no * BLOCK, words, np.frombuffer(data["rescale"], dtype="<f2")
+        words = np.frombuffer(data["codes"], dtype="<u8").reshape(BLOCK // GROUP, binarizer.n_words, GROUP)
+        rest = np.frombuffer(data["rest"], dtype=np.uint8).reshape(BLOCK, binarizer.n_rest)
+        yield no * BLOCK, words, rest, np.frombuffer(data["rescale"], dtype="<f2")
 
 
 def _liveness(reading: Reading, newer_than: int, index: FlatIndex, n_rows: int) -> UInt64:

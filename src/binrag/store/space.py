@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from binrag.binarizers import RotatedSignBinarizer, SignBinarizer
-from binrag.errors import DimensionMismatch, InvalidVector
+from binrag.errors import BinarizerMismatch, DimensionMismatch, InvalidVector
 from binrag.protocols import Binarizer
 from binrag.registry import binarizer_from_record, record_of
 from binrag.storage import Reading, Writing
-from binrag.types import Float32, Query, Similarity
+from binrag.storage.vectors import decode_vectors
+from binrag.types import Codes, Float32, Query, Similarity
 
 BINARIZERS: dict[str, Callable[[int, int], Binarizer]] = {
     "auto": lambda dim, seed: SignBinarizer(dim),
@@ -23,41 +24,59 @@ BINARIZERS: dict[str, Callable[[int, int], Binarizer]] = {
 """What ``binarizer=`` names: dimension and seed to a training-free binarizer."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class VectorSpace:
-    """Dimension, similarity and binarizer; fixed once the first vector is stored."""
+    """Dimension and similarity, fixed once the first vector is stored, and the binarizer of all codes.
+
+    Attributes
+    ----------
+    dim : int
+    similarity : "cosine" or "dot"
+    binarizer : Binarizer
+    generation : int
+        That of the transaction that chose the binarizer: no other space committed to the file has it.
+    """
 
     dim: int
     similarity: Similarity
     binarizer: Binarizer
+    generation: int = 0
 
     @classmethod
-    def read(cls, reading: Reading) -> VectorSpace | None:
-        """Return the recorded space, None before the first vector."""
+    def read(cls, reading: Reading, known: VectorSpace | None = None) -> VectorSpace | None:
+        """Return the recorded space, None before the first vector; `known` if that is still the one."""
+        generation = reading.head().coded
+        if known is not None and known.generation == generation:
+            return known
         record = reading.get("space")
         if record is None:
             return None
-        return cls(record["dim"], record["similarity"], binarizer_from_record(record["binarizer"]))
-
-    @classmethod
-    def create(cls, binarizer: str, seed: int, dim: int, similarity: Similarity) -> VectorSpace:
-        """Make the space of a store's first vectors."""
-        return cls(dim, similarity, BINARIZERS[binarizer](dim, seed))
-
-    @property
-    def n_words(self) -> int:
-        """Words of a code."""
-        return -(-self.binarizer.n_bits // 64)
-
-    @property
-    def code_bytes(self) -> int:
-        """Bytes a row in memory: words and the rescale factor."""
-        return 8 * self.n_words + 2
+        return cls(record["dim"], record["similarity"], binarizer_from_record(reading.require("binarizer")), generation)
 
     def write(self, writing: Writing) -> None:
-        """Record the space."""
-        record = {"dim": self.dim, "similarity": self.similarity, "binarizer": record_of(self.binarizer)}
-        writing.put("space", record)
+        """Record the space as the one of all codes."""
+        writing.put("space", {"dim": self.dim, "similarity": self.similarity})
+        writing.put("binarizer", record_of(self.binarizer))
+        writing.put_head(replace(writing.head(), coded=writing.generation))
+
+    def coded(self, vectors: Float32) -> Codes:
+        """Code prepared vectors.
+
+        Raises
+        ------
+        BinarizerMismatch
+            If the binarizer returns other shapes or types than it declares: what is written has to be read again.
+        """
+        codes, n = self.binarizer.transform(vectors), len(vectors)
+        expected = Codes.zeros(n, self.binarizer.n_words, self.binarizer.n_rest)
+        for name in ("words", "rest", "rescale"):
+            got, wanted = getattr(codes, name), getattr(expected, name)
+            if (got.shape, got.dtype) != (wanted.shape, wanted.dtype):
+                raise BinarizerMismatch(
+                    f"the binarizer {self.binarizer.component_id!r} gave {name} of {got.dtype} {got.shape} for {n} "
+                    f"vectors, expected {wanted.dtype} {wanted.shape}"
+                )
+        return codes
 
     def check_dim(self, vectors: Float32) -> None:
         """Raise `DimensionMismatch` if another writer has fixed another dimension meanwhile."""
@@ -74,6 +93,10 @@ class VectorSpace:
         doubles = vectors.astype(np.float64)
         norms = np.sqrt((doubles**2).sum(axis=1, keepdims=True))
         return np.asarray(doubles / norms, dtype=np.float32)
+
+    def sample(self, reading: Reading) -> Float32:
+        """Return the sampled vectors of live rows, up to 4,096 of them, as prepared: float32 (n, dim)."""
+        return decode_vectors([blob for _, blob in reading.sample()], "float16", self.dim)
 
     def query(self, vector: Float32) -> Query:
         """Prepare a checked query vector, float32 (dim,)."""

@@ -15,18 +15,22 @@ import numpy.typing as npt
 from binrag import pipeline
 from binrag.encoders import resolve_encoder
 from binrag.errors import InvalidInput, UnsupportedMode
-from binrag.storage import Database, Reading
-from binrag.storage.schema import FORMAT_VERSION
+from binrag.probe import Probe, probe
+from binrag.protocols import Binarizer
+from binrag.storage import Database, Reading, Writing
 from binrag.storage.vectors import decode_vectors
 from binrag.store import writer
 from binrag.store.batches import Batch, Spool, batches, checked_ids, checked_texts, length_of
 from binrag.store.encoding import CheckedEncoder, warn_of_truncated
+from binrag.store.facts import info_of
 from binrag.store.progress import progress_of
-from binrag.store.settings import Settings, check_mode, checked_candidates, checked_count
+from binrag.store.recoding import recode
+from binrag.store.settings import Settings, check_mode, checked_candidates, checked_count, first_space, settings_with
 from binrag.store.snapshot import Snapshot
 from binrag.store.space import VectorSpace, checked_vectors
+from binrag.store.training import TrainingJob
 from binrag.threads import Mutex
-from binrag.types import Document, Float32, Hit, KeepVectors, Metadata, Mode, Progress, StoreInfo, StoreStats
+from binrag.types import Document, Float32, Hit, KeepVectors, Metadata, Mode, Progress, StoreInfo, StoreStats, Training
 
 _TENANT = ""
 _PAGE = 256
@@ -42,6 +46,7 @@ class Store:
         self._database = database
         self._encoder = encoder
         self._settings = settings
+        self._space: VectorSpace | None = None
         self._snapshot = Snapshot()
         self._refreshing = Mutex()
 
@@ -52,7 +57,8 @@ class Store:
         mode: Mode = "c",
         *,
         encoder: Any = None,
-        binarizer: str | None = None,
+        binarizer: str | Binarizer | None = None,
+        code_bytes: int | None = None,
         dim: int | None = None,
         keep_vectors: KeepVectors | None = None,
         lock_timeout: float = 10.0,
@@ -70,8 +76,12 @@ class Store:
             What encodes texts: a model's name or folder; a loaded model; an object with ``embed_documents`` and
             ``embed_query``; a function from a list of texts to vectors. ``"recorded"`` loads the model that the
             file names. None: vectors only. It is compared with the recorded one at the first encoding.
-        binarizer : "auto", "sign" or "rotated-sign", optional
-            How vectors become codes; "auto" if a new store is made without saying.
+        binarizer : "auto", "sign", "rotated-sign" or Binarizer, optional
+            How vectors become codes: a name, or an object of a registered class, which the file then keeps. "auto" if
+            a new store is made without saying: the binarizer that comes with binrag for the encoder, else "sign".
+        code_bytes : int, optional
+            Bytes a row in memory, everything counted; what the binarizer has if a new store is made without saying. For
+            all-MiniLM-L6-v2, "auto" has 48, 96 (the default) and 192.
         dim : int, optional
             Dimension of the vectors, 1 to 4,096; by default that of the first vector.
         keep_vectors : "int8", "float16" or "none", optional
@@ -89,15 +99,14 @@ class Store:
             A setting that contradicts the file's, or makes no sense.
         """
         check_mode(mode, lock_timeout)
-        asked = Settings(binarizer, dim, keep_vectors, seed)
-        asked.check()
+        is_new = mode in ("c", "x") and not Path(path).exists()
+        asked, initial = settings_with(binarizer, Settings(None, dim, keep_vectors, seed, code_bytes), is_new)
         is_recorded = isinstance(encoder, str) and encoder == "recorded"
         resolved = None if is_recorded else resolve_encoder(encoder)
-        database = Database.open(Path(path), mode, lock_timeout, {"settings": asked.record()})
+        database = Database.open(Path(path), mode, lock_timeout, initial)
         try:
             with database.reading() as reading:
-                recorded = Settings(**reading.require("settings"))
-                asked.check_agreement(recorded, VectorSpace.read(reading))
+                recorded = asked.check_agreement(reading, initial.get("binarizer"))
                 if is_recorded:
                     resolved = resolve_encoder((reading.get("encoder") or {}).get("encoder_id"))
             return cls(database, CheckedEncoder(resolved), recorded)
@@ -173,13 +182,19 @@ class Store:
                     break
         return added
 
+    def _space_of(self, reading: Reading) -> VectorSpace | None:
+        """Return the space as `reading` sees it; one that is committed is kept for the next call."""
+        space = VectorSpace.read(reading, self._space)
+        if not isinstance(reading, Writing):
+            self._space = space
+        return space
+
     def _encoded(self, source: Iterator[Batch], limit: int | None, report: Callable[[int], None]) -> Spool | None:
         """Encode the documents of one commit into a spool; None when there are no more."""
         spool = Spool()
         try:
             with self._database.reading(own_writes=True) as reading:
-                space = VectorSpace.read(reading)
-                encoder_record = reading.get("encoder")
+                space, encoder_record = self._space_of(reading), reading.get("encoder")
             dim = space.dim if space else self._settings.dim
             for batch in source:
                 if batch.vectors is None:
@@ -206,13 +221,12 @@ class Store:
         added: list[str] = []
         n_truncated = 0
         with self._database.writing() as writing:
-            space = VectorSpace.read(writing)
+            space = self._space_of(writing)
             if spool.is_encoded:
                 self._encoder.write(writing, space)
             for batch in spool:
                 if space is None:
-                    space = self._settings.space(batch.vectors.shape[1], spool.similarity)
-                    space.write(writing)
+                    space = first_space(writing, batch.vectors.shape[1], spool.similarity)
                 space.check_dim(batch.vectors)
                 writer.append(writing, _TENANT, space, self._keep, batch)
                 added += batch.ids
@@ -230,7 +244,7 @@ class Store:
         k : int
             How many hits to return; fewer only if the store holds fewer documents.
         n_candidates : int, optional
-            How many rows the Hamming scan hands on to be scored by the float query; at least k. More find more
+            How many rows the scan hands on to be scored by the float query; at least k. More find more
             of what float32 would find, and take longer.
 
         Returns
@@ -372,25 +386,116 @@ class Store:
         with self._view() as (_, snapshot):
             return snapshot.generation
 
+    def recode(
+        self, binarizer: str | Binarizer, *, vectors: Iterable[Any] | None = None, progress: Progress = None
+    ) -> None:
+        """Give every document a new code, in one transaction.
+
+        Until it commits, searches go on with the old codes; then every handle loads the new ones. Documents added
+        later are coded by the new binarizer too. 4,096 documents are in memory at a time.
+
+        Parameters
+        ----------
+        binarizer : "sign", "rotated-sign" or Binarizer
+            A name, or an object of a registered class.
+        vectors : iterable of float (dim,), or float (n, dim), optional
+            The documents' vectors, in the order of `iter`. If not given: the vectors that the store keeps; if it keeps
+            none, the texts are encoded again, before the store is locked, with a warning that says how long it takes.
+        progress : bool, callable or None
+            As in `add`.
+
+        Raises
+        ------
+        VectorsUnavailable
+            If no vectors are given or kept, and there is no encoder or a document without a text.
+        DimensionMismatch, EncoderMismatch, InvalidInput, InvalidVector
+            The codes are as they were.
+        ReadOnlyStore, StoreLocked, StorageFull
+        """
+        self._database.check_writable()
+        with self._database.reading(own_writes=True) as reading:
+            space = self._space_of(reading)
+        recode(self._database, self._encoder, space, binarizer, vectors, progress)
+
+    def train_binarizer(
+        self,
+        kind: str = "nested",
+        *,
+        code_bytes: int | None = None,
+        queries: Iterable[Any] | str | None = None,
+        vectors: npt.ArrayLike | None = None,
+        start: str | os.PathLike[str] | Binarizer | None = None,
+        artefact: str | os.PathLike[str] | None = None,
+        seed: int = 0,
+        progress: Progress = None,
+    ) -> Training:
+        """Fit a binarizer to the documents' vectors, and give every document a new code by it.
+
+        Vectors come from where `recode` takes them; 65,536 of them are fitted to.
+
+        Parameters
+        ----------
+        kind : str
+            "nested" (additive codes behind a sign plane; the best for fast scans) or "compact" (additive codes alone;
+            the best a byte); "linear", "allocated", "levels", "lloyd-max", "itq", "median-sign"; or "recurrent", a
+            trained network, which needs torch.
+        code_bytes : int, optional
+            Bytes a row in memory, everything counted; by default a quarter of a byte a dimension, "compact" an eighth.
+        queries : list of str, float (n, dim), or "sentences", optional
+            Queries like those to come; "sentences" takes a sentence each of some documents. Documents stand in.
+        vectors : float (n, dim), optional
+            The documents' vectors, in the order of `iter`.
+        start : path or Binarizer, optional
+            A fitted binarizer of this kind, or its artefact, to adapt to these documents.
+        artefact : path, optional
+            Where to write the binarizer too, for other stores.
+        seed : int
+            Draws what fitting draws.
+        progress : bool, callable or None
+            As in `add`.
+
+        Returns
+        -------
+        Training
+            What it came to, judged by held-out queries.
+
+        Raises
+        ------
+        TrainingError
+            If there are too few documents, or they are all the same.
+        VectorsUnavailable, InvalidInput, InvalidVector, DimensionMismatch, EncoderMismatch
+            The codes are as they were.
+        ReadOnlyStore, StoreLocked, StorageFull
+        """
+        self._database.check_writable()
+        with self._database.reading(own_writes=True) as reading:
+            space = self._space_of(reading)
+        job = TrainingJob(self._database, self._encoder, space, self._keep, seed, progress)
+        return job.run(kind, code_bytes, queries, vectors, start, artefact)
+
+    def probe(self) -> Probe:
+        """Measure, on the sample of vectors that the store keeps, what few bits a dimension would do to them.
+
+        The result is kept in the file, if it is open for writing, and its verdict shown by `info`.
+
+        Raises
+        ------
+        InvalidInput
+            If there are fewer than 48 documents.
+        """
+        with self._database.reading(own_writes=True) as reading:
+            space = self._space_of(reading)
+            vectors = space.sample(reading) if space else np.zeros((0, 1), dtype=np.float32)
+        found = probe(vectors, rescored=self._keep != "none", seed=self._settings.seed or 0)
+        if self._database.writable:
+            with self._database.writing() as writing:
+                writing.put("probe", found.record())
+        return found
+
     def info(self) -> StoreInfo:
         """Return what the store is: its settings and its encoder."""
         with self._database.reading() as reading:
-            head, space = reading.head(), VectorSpace.read(reading)
-            record = reading.get("encoder")
-            return StoreInfo(
-                path=str(self.path),
-                format_version=FORMAT_VERSION,
-                n_documents=reading.count(_TENANT),
-                dim=space.dim if space else self._settings.dim,
-                similarity=space.similarity if space else None,
-                encoder=record["encoder_id"] if record else None,
-                binarizer=space.binarizer.component_id if space else str(self._settings.binarizer),
-                n_bits=space.binarizer.n_bits if space else None,
-                code_bytes=space.code_bytes if space else None,
-                keep_vectors=self._keep,
-                n_truncated=head.n_truncated,
-                generation=head.generation,
-            )
+            return info_of(self.path, reading, self._space_of(reading), _TENANT)
 
     def stats(self) -> StoreStats:
         """Return what the store costs: rows, and bytes in memory and on disk."""
@@ -404,6 +509,7 @@ class Store:
                 memory_bytes=snapshot.index.nbytes if snapshot.index else 0,
                 code_disk_bytes=sizes["codes"],
                 vector_disk_bytes=sizes["vectors"],
+                sample_disk_bytes=sizes["sample"],
                 text_disk_bytes=sizes["texts"],
             )
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from binrag.indexes import group_words
-from binrag.storage import TailRow, Writing
+from binrag.storage import Reading, TailRow, Writing
 from binrag.storage.vectors import encode_vectors
 from binrag.store.batches import Batch
 from binrag.store.space import VectorSpace
-from binrag.types import BLOCK, Codes, KeepVectors, UInt64
+from binrag.types import BLOCK, Codes, Float32, KeepVectors, UInt64
 
 _BITMAP_WORDS = BLOCK // 64
 
@@ -20,16 +20,18 @@ _BITMAP_WORDS = BLOCK // 64
 def append(writing: Writing, tenant: str, space: VectorSpace, keep: KeepVectors, batch: Batch) -> None:
     """Append a batch; a document that had one of its ids is replaced."""
     batch = batch.latest()
+    dead = writing.remove_documents(tenant, batch.ids)
     head = writing.head()
     first, stop = head.n_rows, head.n_rows + len(batch.ids)
     vectors = space.prepared(batch.vectors)
-    dead = writing.remove_documents(tenant, batch.ids)
     writing.add_documents(first, tenant, zip(batch.ids, batch.texts, batch.metadata, strict=True))
     if keep != "none":
         writing.add_vectors(first, encode_vectors(vectors, keep))
-    _append_codes(writing, first, space.binarizer.transform(vectors))
+    n_sampled = _add_sample(writing, first, vectors, head.n_sampled)
+    _append_codes(writing, first, space.coded(vectors))
     _mark(writing, stop, live=range(first, stop), dead=dead)
-    writing.put_head(replace(head, n_rows=stop, n_truncated=head.n_truncated + batch.n_truncated))
+    n_truncated = head.n_truncated + batch.n_truncated
+    writing.put_head(replace(head, n_rows=stop, n_truncated=n_truncated, n_sampled=n_sampled))
 
 
 def remove(writing: Writing, tenant: str, ids: list[str]) -> int:
@@ -39,25 +41,50 @@ def remove(writing: Writing, tenant: str, ids: list[str]) -> int:
     return len(dead)
 
 
+def _add_sample(writing: Writing, first: int, vectors: Float32, n_sampled: int) -> int:
+    rows = writing.sampled(range(first, first + len(vectors)), n_sampled)
+    if not rows:
+        return n_sampled
+    blobs = encode_vectors(vectors[np.array(rows) - first], "float16")
+    return writing.add_sample(zip(rows, blobs, strict=True), n_sampled)
+
+
+def live_rows(writing: Reading, first: int, stop: int) -> list[int]:
+    """Return the rows from `first`, where a block starts, to `stop` that hold a document; at most a block's."""
+    bits = np.unpackbits(_bitmap(writing, first // BLOCK).view(np.uint8), bitorder="little")
+    return (first + np.flatnonzero(bits[: stop - first])).tolist()
+
+
 def _append_codes(writing: Writing, first: int, codes: Codes) -> None:
     """Put codes in the tail, and fold every full run of 4,096 rows into blocks.
 
     Rows below the last multiple of 4,096 are in blocks, the others in the tail.
     """
-    stop = first + len(codes.rescale)
+    stop = first + len(codes)
     folded, fold_to = (row // BLOCK * BLOCK for row in (first, stop))
     if fold_to > folded:
         codes = joined(writing.tail(folded), codes)
         for start in range(0, fold_to - folded, BLOCK):
-            no, rows = (folded + start) // BLOCK, slice(start, start + BLOCK)
-            writing.put_block("codes", no, BLOCK, group_words(codes.words[rows]).astype("<u8").tobytes())
-            writing.put_block("rescale", no, BLOCK, codes.rescale[rows].astype("<f2").tobytes())
+            put_codes(writing, (folded + start) // BLOCK, codes[start : start + BLOCK])
         writing.cut_tail(fold_to)
-        rest = slice(fold_to - folded, None)
-        first, codes = fold_to, Codes(codes.words[rest], codes.rescale[rest])
-    words, rescale = codes.words.astype("<u8"), codes.rescale.astype("<f2")
+        first, codes = fold_to, codes[fold_to - folded :]
+    put_tail(writing, first, codes)
+
+
+def put_codes(writing: Writing, no: int, codes: Codes) -> None:
+    """Write the codes of a full block."""
+    writing.put_block("codes", no, BLOCK, group_words(codes.words).astype("<u8").tobytes())
+    if codes.rest.shape[1]:
+        writing.put_block("rest", no, BLOCK, codes.rest.tobytes())
+    writing.put_block("rescale", no, BLOCK, codes.rescale.astype("<f2").tobytes())
+
+
+def put_tail(writing: Writing, first: int, codes: Codes) -> None:
+    """Append codes to the tail."""
+    columns = codes.words.astype("<u8"), codes.rest, codes.rescale.astype("<f2")
     writing.add_tail(
-        TailRow(row, w.tobytes(), f.tobytes()) for row, (w, f) in enumerate(zip(words, rescale, strict=True), first)
+        TailRow(row, *(value.tobytes() for value in values))
+        for row, values in enumerate(zip(*columns, strict=True), first)
     )
 
 
@@ -65,10 +92,13 @@ def joined(tail: list[TailRow], codes: Codes) -> Codes:
     """Put tail rows before codes."""
     if not tail:
         return codes
-    n_words = codes.words.shape[1]
-    words = np.frombuffer(b"".join(r.codes for r in tail), dtype="<u8").reshape(-1, n_words)
+    n = len(tail)
+    words = np.frombuffer(b"".join(r.codes for r in tail), dtype="<u8").reshape(n, -1)
+    rest = np.frombuffer(b"".join(r.rest for r in tail), dtype=np.uint8).reshape(n, -1)
     rescale = np.frombuffer(b"".join(r.rescale for r in tail), dtype="<f2")
-    return Codes(np.concatenate([words, codes.words]), np.concatenate([rescale, codes.rescale]))
+    return Codes(
+        *(np.concatenate(pair) for pair in ((words, codes.words), (rest, codes.rest), (rescale, codes.rescale)))
+    )
 
 
 def _mark(writing: Writing, n_rows: int, live: Iterable[int], dead: Iterable[int]) -> None:
@@ -86,7 +116,7 @@ def _mark(writing: Writing, n_rows: int, live: Iterable[int], dead: Iterable[int
         writing.put_block("live", no, min(BLOCK, n_rows - no * BLOCK), bitmap.tobytes())
 
 
-def _bitmap(writing: Writing, no: int) -> UInt64:
+def _bitmap(writing: Reading, no: int) -> UInt64:
     block = writing.block("live", no)
     if block is None:
         return np.zeros(_BITMAP_WORDS, dtype="<u8")

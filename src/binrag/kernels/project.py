@@ -1,0 +1,93 @@
+"""Matrix products that decide bits: a row's result does not depend on the rows beside it.
+
+BLAS chooses its order of summation by the shape of the whole product, so a row alone may round otherwise than the same
+row in a batch, and a bit may flip. Here every sum starts at 0 and goes over d in ascending order, each product and each
+sum rounded to float32: the same numbers on every machine.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from binrag.kernels.jit import jit
+
+_ROWS = 8
+_COLUMNS = 16
+
+
+def _fill_tile(typing_context: Any, x: Any, w: Any, out: Any, row: Any, column: Any, n_rows: Any) -> Any:
+    """Fill 16 columns of a few rows of the product, with the sums in vector registers."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word, vector = ir.IntType(64), ir.VectorType(ir.FloatType(), _COLUMNS)
+        first_lane = ir.Constant(ir.VectorType(ir.IntType(32), _COLUMNS), [0] * _COLUMNS)
+        undefined = ir.Constant(vector, ir.Undefined)
+        arrays = [context.make_array(signature.args[i])(context, builder, arguments[i]) for i in range(3)]
+        depth, width = cgutils.unpack_tuple(builder, arrays[1].shape)  # type: ignore[no-untyped-call]
+        rows = [builder.add(arguments[3], ir.Constant(word, i)) for i in range(signature.args[5].literal_value)]
+
+        def place(array: int, i: Any, j: Any, row_length: Any) -> Any:
+            return builder.gep(arrays[array].data, [builder.add(builder.mul(i, row_length), j)])
+
+        zero = ir.Constant(vector, [0.0] * _COLUMNS)
+        sums = [cgutils.alloca_once(builder, vector) for _ in rows]  # type: ignore[no-untyped-call]
+        for total in sums:
+            builder.store(zero, total)
+        with cgutils.for_range(builder, depth, intp=word) as loop:
+            address = place(1, loop.index, arguments[4], width)
+            factors = builder.load(builder.bitcast(address, vector.as_pointer()))
+            factors.align = 4
+            for i, total in zip(rows, sums, strict=True):
+                value = builder.load(place(0, i, loop.index, depth))
+                value = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+                product = builder.fmul(builder.shuffle_vector(value, undefined, first_lane), factors)
+                builder.store(builder.fadd(builder.load(total), product), total)
+        for i, total in zip(rows, sums, strict=True):
+            address = place(2, i, arguments[4], width)
+            builder.store(builder.load(total), builder.bitcast(address, vector.as_pointer())).align = 4
+        return context.get_dummy_value()
+
+    return types.none(x, w, out, types.int64, types.int64, n_rows), codegen
+
+
+_tile: Any = intrinsic(prefer_literal=True)(_fill_tile)
+
+
+@jit
+def _products(x: Any, w: Any, out: Any) -> None:
+    n, m = out.shape
+    blocked = n - n % _ROWS
+    for start in range(0, m, _COLUMNS):
+        column = min(start, m - _COLUMNS)  # the last tile may repeat columns, to the same values
+        for row in range(0, blocked, _ROWS):
+            _tile(x, w, out, row, column, _ROWS)
+        for row in range(blocked, n):
+            _tile(x, w, out, row, column, 1)
+
+
+def project(x: npt.NDArray[np.float32], w: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Multiply rows by a matrix, each row as if it were alone.
+
+    Parameters
+    ----------
+    x : float32 (n, d)
+    w : float32 (d, m)
+
+    Returns
+    -------
+    float32 (n, m)
+        ``x @ w``, summed over d in ascending order in float32.
+    """
+    m = w.shape[1]
+    if m < _COLUMNS:
+        w = np.pad(w, ((0, 0), (0, _COLUMNS - m)))
+    out = np.empty((len(x), w.shape[1]), dtype=np.float32)
+    _products(np.ascontiguousarray(x, dtype=np.float32), np.ascontiguousarray(w, dtype=np.float32), out)
+    return out[:, :m]

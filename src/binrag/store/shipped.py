@@ -1,0 +1,38 @@
+"""Binarizers that come with binrag, for encoders that are recognised by their canary vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from binrag.binarizers.artefact import load_artefact
+from binrag.errors import EncoderMismatch
+from binrag.protocols import Binarizer
+
+SHIPPED = {384: {48: "all-minilm-l6-v2-48", 96: "all-minilm-l6-v2-96", 192: "all-minilm-l6-v2-192"}}
+"""Dimension, and bytes a row, to the name of an artefact."""
+
+DEFAULT_CODE_BYTES = 96
+
+
+def shipped_binarizer(encoder: dict[str, Any] | None, dim: int, code_bytes: int | None) -> Binarizer | None:
+    """Return the binarizer that was trained for an encoder, or None.
+
+    Parameters
+    ----------
+    encoder : dict or None
+        The store's record of its encoder.
+    dim : int
+        Dimension of the vectors.
+    code_bytes : int, optional
+        Bytes a row; 96 if not given.
+    """
+    name = SHIPPED.get(dim, {}).get(code_bytes or DEFAULT_CODE_BYTES)
+    if encoder is None or encoder["dim"] != dim or name is None:
+        return None
+    canaries = np.frombuffer(encoder["document"], dtype="<f4").reshape(-1, dim)
+    try:
+        return load_artefact(name, dim=dim, canaries=canaries)[0]
+    except EncoderMismatch:
+        return None
