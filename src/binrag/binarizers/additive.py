@@ -14,13 +14,21 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 import numpy as np
 
 from binrag.binarizers.codebooks import Codebooks
-from binrag.binarizers.codes import as_bytes, from_bytes, linear_tables, pack_bits, rescale_factors
+from binrag.binarizers.codes import (
+    as_bytes,
+    check_dim,
+    from_bytes,
+    linear_tables,
+    offset_of,
+    pack_bits,
+    rescale_factors,
+)
 from binrag.binarizers.decoder import Bits, row_sums, row_times, signed
 from binrag.binarizers.fitting import QuerySpace, checked_code_bytes, checked_rows, least_squares, sample
 from binrag.binarizers.itq import ItqBinarizer
 from binrag.binarizers.labels import linear_labels
 from binrag.binarizers.planes import weight_planes
-from binrag.errors import DimensionMismatch, InvalidInput
+from binrag.errors import InvalidInput
 from binrag.registry import register
 from binrag.types import Codes, Float32, Int64, Progress, Query, UInt8
 
@@ -107,7 +115,7 @@ class AdditiveBinarizer:
         n_bytes = len(books.bases)
         self.n_rest = n_bytes if plane else n_bytes - 8 * self.n_words
         self.n_bits = 64 * self.n_words + 8 * self.n_rest
-        self._choose: Callable[[Float32, Float32, UInt8], None] | None = None
+        self._coder: tuple[Callable[[Float32, Float32, UInt8], None], Float32] | None = None
 
     @property
     def code_bytes(self) -> int:
@@ -131,17 +139,18 @@ class AdditiveBinarizer:
         """
         from binrag.kernels.project import project
 
-        self._check(vectors.shape[1])
+        check_dim(vectors.shape[1], self.dim)
         rows = project(vectors - self.space.mean, self.space.root)
         decoded: Float32 = np.zeros_like(rows)
         if self.plane is not None:
             bits = self.plane.bits(vectors)
             decoded = project(signed(bits), self.weights)
-        if self._choose is None:
-            self._choose = self.books.chooser(SWEEPS)
+        if self._coder is None:
+            self._coder = self.books.chooser(SWEEPS), np.ascontiguousarray(self.books.flat.T)
+        choose, bases = self._coder
         codes = np.zeros((len(rows), len(self.books.bases)), dtype=np.uint8)
         left = rows - decoded
-        self._choose(project(left, self.books.flat.T), project(left, self.predictor), codes)
+        choose(project(left, bases), project(left, self.predictor), codes)
         decoded += project(self.books.chosen_codewords(codes), self.books.flat)
         rescale = rescale_factors(row_sums(rows**2), row_sums(rows * decoded))
         if self.plane is not None:
@@ -157,23 +166,19 @@ class AdditiveBinarizer:
         DimensionMismatch
             If the vector has another dimension.
         """
-        self._check(len(vector))
+        check_dim(len(vector), self.dim)
         turned = row_times(vector, self.space.inverse)
         n_codebooks, rank = self.books.bases.shape[:2]
         projected = (self.books.flat @ turned).reshape(n_codebooks, 1, rank)
         tables: Float32 = np.asarray(projected @ self.books.codewords, dtype=np.float32)[:, 0]
         weights: Float32 = self.weights @ turned
-        offset = float((vector.astype(np.float64) * self.space.mean.astype(np.float64)).sum())
+        offset = offset_of(vector, self.space.mean)
         if self.plane is None:
             planes, scales = weight_planes(weights)
             return Query(vector, planes, tables, offset, scales)
         bits = row_times(vector, self.plane.queries) >= self.plane.query_thresholds
         joined = np.concatenate([linear_tables(weights), tables], dtype=np.float32)
         return Query(vector, pack_bits(bits[None]), joined, offset)
-
-    def _check(self, dim: int) -> None:
-        if dim != self.dim:
-            raise DimensionMismatch(f"the vector has {dim} dimensions, this binarizer codes {self.dim}")
 
     def get_config(self) -> dict[str, Any]:
         """Return shapes and parameters, in half precision but for the mean."""
@@ -275,7 +280,7 @@ class AdditiveBinarizer:
         vectors = vectors[sample(len(vectors), MAX_ROWS, seed)]
         space = QuerySpace.fit(vectors, queries, seed=seed)
         rows = space.rows(vectors)
-        rank = rank or (RANK if n_bytes - n_plane <= 64 else 8)
+        rank = rank or (RANK if n_bytes - n_plane <= 64 else RANK // 2)
         if shape == "nested":
             plane = plane or (start.plane if start else None) or SignPlane.fit(vectors, 8 * n_plane, seed)
             signs = signed(plane.bits(vectors))

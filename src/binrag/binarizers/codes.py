@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from binrag.errors import InvalidVector
+from binrag.errors import DimensionMismatch, InvalidVector
 from binrag.types import Float16, Float32, Float64, UInt64
 
 
@@ -44,6 +44,17 @@ def rescale_factors(norms2: Float64, products: Float64) -> Float16:
             "float16 rescale factor; scale the vectors, for instance to unit length"
         )
     return factors.astype(np.float16)
+
+
+def check_dim(dim: int, expected: int) -> None:
+    """Raise `DimensionMismatch` if a vector's dimension is not the one that a binarizer codes."""
+    if dim != expected:
+        raise DimensionMismatch(f"the vector has {dim} dimensions, this binarizer codes {expected}")
+
+
+def offset_of(vector: Float32, mean: Float32) -> float:
+    """Return ⟨q, μ⟩, summed in double precision."""
+    return float((vector.astype(np.float64) * mean.astype(np.float64)).sum())
 
 
 def linear_tables(weights: npt.NDArray[np.floating[Any]], n_bytes: int | None = None) -> Float32:

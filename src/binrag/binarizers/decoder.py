@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from binrag.binarizers.codes import as_bytes, linear_tables, pack_bits, rescale_factors
+from binrag.binarizers.codes import as_bytes, check_dim, linear_tables, offset_of, pack_bits, rescale_factors
 from binrag.binarizers.planes import weight_planes
-from binrag.errors import DimensionMismatch
 from binrag.types import Codes, Float32, Float64, Query
 
 Bits = npt.NDArray[np.bool_]
@@ -82,7 +81,7 @@ class LinearDecoder:
         InvalidVector
             If a rescale factor does not fit a float16.
         """
-        self._check(vectors.shape[1])
+        check_dim(vectors.shape[1], self.dim)
         bits, norms2, products = self._code(vectors - self.mean)
         n_scanned = 64 * self.n_words
         rest = np.packbits(bits[:, n_scanned:], axis=1, bitorder="little")
@@ -96,18 +95,14 @@ class LinearDecoder:
         DimensionMismatch
             If the vector has another dimension.
         """
-        self._check(len(vector))
+        check_dim(len(vector), self.dim)
         weights = self._weights(vector)
-        offset = float((vector.astype(np.float64) * self.mean.astype(np.float64)).sum())
+        offset = offset_of(vector, self.mean)
         if self.nested:
             planes, scales = pack_bits(self._signs((vector - self.mean)[None])), None
         else:
             planes, scales = weight_planes(weights[: 64 * self.n_words])
         return Query(vector, planes, self._tables(vector, weights), offset, scales)
-
-    def _check(self, dim: int) -> None:
-        if dim != self.dim:
-            raise DimensionMismatch(f"the vector has {dim} dimensions, this binarizer codes {self.dim}")
 
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` needs; a subclass adds its own."""

@@ -192,17 +192,42 @@ class ItqBinarizer(LinearDecoder):
         n_bits = min(64 * n_words, dim)
         mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
         centred = vectors[sample(len(vectors), MAX_ROWS, seed)] - mean
-        axes = principal_axes(centred)[1][:, :n_bits]
-        rows = centred @ axes
-        draw = np.random.Generator(np.random.PCG64(seed)).standard_normal((n_bits, n_bits))
-        turn = np.linalg.qr(draw)[0].astype(np.float32)
-        for i in range(n_iterations):
-            left, _, right = np.linalg.svd(rows.T @ signed(rows @ turn > 0))
-            turn = left @ right
-            if callable(progress):
-                progress(i + 1, n_iterations)
-        rotation = axes @ turn
+        rotation = itq_axes(centred, n_bits, np.random.Generator(np.random.PCG64(seed)), n_iterations, progress)
         return cls(mean, rotation, least_squares(signed(centred @ rotation > 0), centred).T.copy())
+
+
+def itq_axes(
+    rows: Float32, n_bits: int, draw: np.random.Generator, n_iterations: int = 30, progress: Progress = None
+) -> Float32:
+    """Return the leading principal axes of rows, turned to bring rows near their signs (Gong and Lazebnik, CVPR 2011).
+
+    Parameters
+    ----------
+    rows : float32 (n, dim)
+        Centred.
+    n_bits : int
+        At most dim.
+    draw : Generator
+        Draws the first turn.
+    n_iterations : int
+        Turns.
+    progress : callable, optional
+        Called with the turns done and their number.
+
+    Returns
+    -------
+    float32 (dim, n_bits)
+        Orthonormal columns.
+    """
+    axes = principal_axes(rows)[1][:, :n_bits]
+    placed = rows @ axes
+    turn = np.linalg.qr(draw.standard_normal((n_bits, n_bits)))[0].astype(np.float32)
+    for i in range(n_iterations):
+        left, _, right = np.linalg.svd(placed.T @ signed(placed @ turn >= 0))
+        turn = left @ right
+        if callable(progress):
+            progress(i + 1, n_iterations)
+    return np.asarray(axes @ turn, dtype=np.float32)
 
 
 register(MedianSignBinarizer)

@@ -21,9 +21,9 @@ from binrag.binarizers.fitting import (
     checked_code_bytes,
     checked_rows,
     least_squares,
-    principal_axes,
     sample,
 )
+from binrag.binarizers.itq import itq_axes
 from binrag.errors import InvalidInput
 from binrag.registry import register
 from binrag.types import Float32, Float64, Progress
@@ -148,6 +148,7 @@ class RecurrentBinarizer(LinearDecoder):
         self.maps = tuple(maps)
         self.steps = tuple(steps)
         self.decoder = decoder
+        self._columns = np.ascontiguousarray(decoder.T)
         self.query_map = query_map
 
     @property
@@ -187,7 +188,7 @@ class RecurrentBinarizer(LinearDecoder):
         return bits, row_sums(weighted * centred), row_sums(weighted * decoded)
 
     def _weights(self, vector: Float32) -> Float32:
-        return row_times(vector, np.ascontiguousarray(self.decoder.T))
+        return row_times(vector, self._columns)
 
     def _signs(self, centred: Float32) -> Bits:
         return self.query_map(centred) >= 0
@@ -289,34 +290,6 @@ def plane_widths(n_bits: int, dim: int) -> list[int]:
     n_bytes = (n_bits - sum(first)) // 8
     n_planes = -(-8 * n_bytes // (scanned // 4))
     return first + [8 * (n_bytes // n_planes + (i < n_bytes % n_planes)) for i in range(n_planes)]
-
-
-def itq_axes(rows: Float32, n_bits: int, draw: np.random.Generator, n_iterations: int = 30) -> Float32:
-    """Return the leading principal axes of rows, turned to bring rows near their signs (Gong and Lazebnik, CVPR 2011).
-
-    Parameters
-    ----------
-    rows : float32 (n, dim)
-        Centred.
-    n_bits : int
-        At most dim.
-    draw : Generator
-        Draws the first turn.
-    n_iterations : int
-        Turns.
-
-    Returns
-    -------
-    float32 (dim, n_bits)
-        Orthonormal columns.
-    """
-    axes = principal_axes(rows)[1][:, :n_bits]
-    placed = rows @ axes
-    turn = np.linalg.qr(draw.standard_normal((n_bits, n_bits)))[0].astype(np.float32)
-    for _ in range(n_iterations):
-        left, _, right = np.linalg.svd(placed.T @ signed(placed @ turn >= 0))
-        turn = left @ right
-    return np.asarray(axes @ turn, dtype=np.float32)
 
 
 register(RecurrentBinarizer)

@@ -11,11 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import numpy as np
-
-from binrag.binarizers.codes import as_bytes, from_bytes
+from binrag.binarizers.codes import as_bytes, check_dim, from_bytes, offset_of
 from binrag.binarizers.fitting import QUERY_SHARE, QuerySpace, checked_rows, principal_axes
-from binrag.errors import DimensionMismatch, InvalidInput
+from binrag.errors import InvalidInput
 from binrag.protocols import Binarizer
 from binrag.registry import binarizer_from_record, record_of, register
 from binrag.types import Codes, Float32, Query
@@ -114,7 +112,7 @@ class ReducedBinarizer:
         """
         from binrag.kernels.project import project
 
-        self._check(vectors.shape[1])
+        check_dim(vectors.shape[1], self.dim)
         return self.inner.transform(project(vectors - self.mean, self.row_map))
 
     def query(self, vector: Float32) -> Query:
@@ -127,14 +125,10 @@ class ReducedBinarizer:
         """
         from binrag.kernels.project import project
 
-        self._check(len(vector))
+        check_dim(len(vector), self.dim)
         reduced = self.inner.query(project(vector[None], self.query_map)[0])
-        offset = float((vector.astype(np.float64) * self.mean.astype(np.float64)).sum())
+        offset = offset_of(vector, self.mean)
         return replace(reduced, vector=vector, offset=reduced.offset + offset)
-
-    def _check(self, dim: int) -> None:
-        if dim != self.dim:
-            raise DimensionMismatch(f"the vector has {dim} dimensions, this binarizer codes {self.dim}")
 
     def get_config(self) -> dict[str, Any]:
         """Return the mean, the maps and the inner binarizer's record."""

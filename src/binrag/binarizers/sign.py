@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from binrag.binarizers.codes import as_bytes, from_bytes, linear_tables, pack_bits, rescale_factors
+from binrag.binarizers.codes import as_bytes, from_bytes, linear_tables, offset_of, pack_bits, rescale_factors
 from binrag.errors import InvalidInput
 from binrag.registry import register
 from binrag.types import Codes, Float32, Query
@@ -94,9 +94,7 @@ class SignBinarizer:
             code nearest to the weights.
         """
         weights = self._project(vector[None])[0]
-        offset = 0.0
-        if self.mean is not None:
-            offset = float((vector.astype(np.float64) * self.mean.astype(np.float64)).sum())
+        offset = 0.0 if self.mean is None else offset_of(vector, self.mean)
         return Query(vector, pack_bits(weights[None] > 0), linear_tables(weights, 8 * self.n_words), offset)
 
     def get_config(self) -> dict[str, Any]:

@@ -25,6 +25,11 @@ CANARIES = (
 _MIN_COSINE = 0.999
 
 
+def canary_vectors(record: dict[str, Any]) -> Float32:
+    """Return the recorded vectors of the canaries as documents: float32 (n, dim)."""
+    return np.frombuffer(record["document"], dtype="<f4").reshape(-1, record["dim"])
+
+
 class CheckedEncoder:
     """An encoder, or the lack of one, and the checks that its vectors belong into the store.
 

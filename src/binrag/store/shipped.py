@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from binrag.binarizers.artefact import load_artefact
 from binrag.errors import EncoderMismatch
 from binrag.protocols import Binarizer
+from binrag.store.encoding import canary_vectors
 
 SHIPPED = {384: {48: "all-minilm-l6-v2-48", 96: "all-minilm-l6-v2-96", 192: "all-minilm-l6-v2-192"}}
 """Dimension, and bytes a row, to the name of an artefact."""
@@ -31,8 +30,7 @@ def shipped_binarizer(encoder: dict[str, Any] | None, dim: int, code_bytes: int 
     name = SHIPPED.get(dim, {}).get(code_bytes or DEFAULT_CODE_BYTES)
     if encoder is None or encoder["dim"] != dim or name is None:
         return None
-    canaries = np.frombuffer(encoder["document"], dtype="<f4").reshape(-1, dim)
     try:
-        return load_artefact(name, dim=dim, canaries=canaries)[0]
+        return load_artefact(name, dim=dim, canaries=canary_vectors(encoder))[0]
     except EncoderMismatch:
         return None

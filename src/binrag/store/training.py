@@ -30,7 +30,7 @@ from binrag.indexes import FlatIndex
 from binrag.protocols import Binarizer
 from binrag.storage import Database, Reading
 from binrag.store.batches import checked_texts
-from binrag.store.encoding import CheckedEncoder
+from binrag.store.encoding import CheckedEncoder, canary_vectors
 from binrag.store.progress import progress_of
 from binrag.store.recoding import recode, vector_source
 from binrag.store.space import VectorSpace, checked_vectors
@@ -137,12 +137,8 @@ class TrainingJob:
         """Write the binarizer, with whose vectors it is for and how it came about."""
         with self.database.reading() as reading:
             record = reading.get("encoder")
-        canaries = None
-        if record is not None:
-            canaries = np.frombuffer(record["document"], dtype="<f4").reshape(-1, record["dim"])
-        save_artefact(
-            path, binarizer, asdict(training), encoder_id=record["encoder_id"] if record else None, canaries=canaries
-        )
+        whose = {"encoder_id": record["encoder_id"], "canaries": canary_vectors(record)} if record else {}
+        save_artefact(path, binarizer, asdict(training), **whose)
 
     def _rounds(self, kind: str) -> Progress:
         """Return what fitting reports its rounds to: nothing, a callable, or for training a bar."""
