@@ -10,7 +10,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DISTRIBUTIONS = integrations/langchain-binrag integrations/llama-index-vector-stores-binrag
 
-.PHONY: demo test check lint types bench clean
+.PHONY: demo test check lint types bench notebooks clean
 
 demo: $(VENV)/.demo
 	$(BIN)/binrag demo $(STORE)
@@ -31,6 +31,9 @@ types: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(PIP) --group bench
 	$(BIN)/python -m benchmarks.scan
+
+notebooks: $(VENV)/.dev
+	HF_HUB_OFFLINE=1 $(BIN)/python notebooks/refresh.py
 
 $(VENV)/.torch:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -86,13 +86,12 @@ def codes_rescored(dataset: Dataset, *, binarizer: Callable[[Dataset], Binarizer
         Makes the binarizer for a data set.
     """
     coder = binarizer(dataset)
-    codes = coder.transform(dataset.corpus)
-    index = FlatIndex.from_codes(codes)
+    index = FlatIndex.from_codes(coder.transform(dataset.corpus), coder.shape.by_tables)
 
     def search(query: Float32, k: int) -> Int64:
         return pipeline.retrieve(index, coder.query(query), pipeline.default_candidates(k)).top(k).rows
 
-    yield Searcher(search, hot_bytes=8.0 * codes.words.shape[1] + codes.rescale.itemsize)
+    yield Searcher(search, hot_bytes=float(coder.code_bytes))
 
 
 @contextmanager

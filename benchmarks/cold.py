@@ -18,7 +18,7 @@ from benchmarks import report
 from benchmarks.contenders import Contender, FaissModel, FaissSearch, Int8Model
 from benchmarks.datasets import Dataset
 from benchmarks.metrics import recall
-from benchmarks.ours import Coding, bytes_a_row, fitted
+from benchmarks.ours import Coding, fitted
 from benchmarks.outcomes import FittedInSpace, Training
 from binrag import pipeline
 from binrag.indexes import FlatIndex
@@ -108,13 +108,12 @@ def measure_cold(
 def our_search(coding: Coding, training: Training, data: Dataset, cache: Path | None) -> tuple[float, Search]:
     """Return the bytes a row of one of binrag's codes, and its search by scan and rescoring."""
     binarizer, _ = fitted(coding, 0, training, cache)
-    codes = binarizer.transform(data.corpus)
-    index = FlatIndex.from_codes(codes)
+    index = FlatIndex.from_codes(binarizer.transform(data.corpus), binarizer.shape.by_tables)
 
     def search(query: Float32, n: int) -> Int64:
         return pipeline.retrieve(index, binarizer.query(query), pipeline.default_candidates(10)).top(n).rows
 
-    return bytes_a_row(codes), search
+    return float(binarizer.code_bytes), search
 
 
 def peer_search(contender: Contender, training: Training, data: Dataset, cache: Path | None) -> tuple[float, Search]:

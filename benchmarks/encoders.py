@@ -168,8 +168,7 @@ def _coders() -> dict[str, Callable[[Float32], Binarizer]]:
 
 def _fit(kind: Any, bits: int, rows: Float32) -> Binarizer:
     n_bytes = -(-bits * rows.shape[1] // 8) + (2 if kind.component_id == "itq" else 0)
-    shape = {"shape": "compact"} if kind.component_id == "additive" and bits == 1 else {}
-    fitted: Binarizer = kind.fit(rows, code_bytes=n_bytes, **shape)
+    fitted: Binarizer = kind.fit(rows, code_bytes=n_bytes)
     return fitted
 
 
@@ -212,7 +211,7 @@ def measure(name: tuple[str, str], rows: Float32, queries: Float32) -> Iterator[
             print(f"{' '.join(name)}: no {code}: {error}", file=sys.stderr)
             continue
         seconds = time.perf_counter() - start
-        index = FlatIndex.from_codes(coder.transform(rows))
+        index = FlatIndex.from_codes(coder.transform(rows), coder.shape.by_tables)
         prepared = [coder.query(query) for query in queries]
         scanned = [index.retrieve(query, 100).rows for query in prepared]
         ranked = [pipeline.retrieve(index, query, pipeline.default_candidates(10)).top(10).rows for query in prepared]

@@ -20,14 +20,13 @@ from benchmarks.datasets import Dataset
 from benchmarks.outcomes import DEPTH, Outcome, Training, digest_of, kept, outcome, set_digest
 from benchmarks.spaces import top_rows
 from binrag import pipeline
-from binrag.binarizers import RotatedSignBinarizer, SignBinarizer
+from binrag.binarizers import AdditiveBinarizer, RotatedSignBinarizer, SignBinarizer
 from binrag.binarizers.artefact import load_artefact
 from binrag.errors import MissingDependency
 from binrag.indexes import FlatIndex
 from binrag.protocols import Binarizer
-from binrag.ranking.rescore import integer_tables
+from binrag.ranking.rescore import factors_of, integer_tables
 from binrag.registry import binarizer_from_record, record_of
-from binrag.types import Codes
 
 Fit = Callable[[Training, int], Binarizer]
 
@@ -48,6 +47,8 @@ class Coding:
         Whether another seed may give other codes.
     is_slow : bool
         Whether fitting takes many minutes; such have a number of seeds of their own.
+    size : int, optional
+        Bytes a row, of a fit that has several sizes; it is made once for all of them.
     """
 
     family: str
@@ -55,6 +56,7 @@ class Coding:
     fit: Fit
     is_random: bool = True
     is_slow: bool = False
+    size: int | None = None
 
 
 FITTED: tuple[tuple[str, str, tuple[int, ...], dict[str, Any]], ...] = (
@@ -65,11 +67,12 @@ FITTED: tuple[tuple[str, str, tuple[int, ...], dict[str, Any]], ...] = (
     ("allocated", "allocated:AllocatedBinarizer", (34, 48, 64, 96, 128, 192), {}),
     ("linear, compact", "linear:LinearBinarizer", (34, 48, 64, 96, 128, 192), {"shape": "compact"}),
     ("linear, nested", "linear:LinearBinarizer", (64, 96, 128, 192), {"shape": "nested"}),
-    ("additive, compact", "additive:AdditiveBinarizer", (48, 96, 192), {"shape": "compact"}),
-    ("additive, nested", "additive:AdditiveBinarizer", (96, 192), {"shape": "nested"}),
     ("recurrent, untrained", "recurrent:RecurrentBinarizer", (48, 96, 192), {}),
 )
 """Family, module and class below `binrag.binarizers`, bytes a row, further arguments of `fit`."""
+
+ADDITIVE_SIZES = (48, 96, 144, 192)
+"""Stages of one fit."""
 
 TRAINED_SIZES = (48, 96, 192)
 
@@ -84,6 +87,7 @@ def codings() -> list[Coding]:
         cls = _class(path)
         if cls is not None:
             table += [Coding(family, f"{family} {size}", partial(_fit, cls, size, options)) for size in sizes]
+    table += [Coding("additive", f"additive {size}", _additive, size=size) for size in ADDITIVE_SIZES]
     if _class("recurrent:RecurrentBinarizer") is not None:
         table += [
             Coding("recurrent", f"recurrent {size}", partial(_trained, size), is_slow=True) for size in TRAINED_SIZES
@@ -111,6 +115,11 @@ def _rotated_sign(training: Training, seed: int) -> Binarizer:
 def _fit(cls: Any, code_bytes: int, options: dict[str, Any], training: Training, seed: int) -> Binarizer:
     fitted: Binarizer = cls.fit(training.rows, code_bytes=code_bytes, queries=training.queries, seed=seed, **options)
     return fitted
+
+
+def _additive(training: Training, seed: int) -> Binarizer:
+    largest = ADDITIVE_SIZES[-1]
+    return AdditiveBinarizer.fit(training.rows, code_bytes=largest, queries=training.queries, seed=seed)
 
 
 def _trained(code_bytes: int, training: Training, seed: int) -> Binarizer:
@@ -186,10 +195,15 @@ def fitted(coding: Coding, seed: int, training: Training, cache: Path | None) ->
         record = msgpack.packb(record_of(binarizer))
         return {"record": np.frombuffer(record, dtype=np.uint8), "seconds": seconds}
 
-    key = digest_of("fitted", coding.family, coding.name, str(seed), training.digest, source_digest())
+    name = coding.name if coding.size is None else ""
+    key = digest_of("fitted", coding.family, name, str(seed), training.digest, source_digest())
     arrays = kept(cache, key, make)
-    record = msgpack.unpackb(arrays["record"].tobytes())
-    return binarizer_from_record(record), float(arrays["seconds"])
+    binarizer = binarizer_from_record(msgpack.unpackb(arrays["record"].tobytes()))
+    seconds = float(arrays["seconds"])
+    if coding.size is None:
+        return binarizer, seconds
+    part = binarizer.prefix(coding.size)  # type: ignore[attr-defined]
+    return part, seconds * len(part.stages) / len(binarizer.stages)  # type: ignore[attr-defined]
 
 
 def _ranked(binarizer: Binarizer, dataset: Dataset, cost: list[float]) -> dict[str, Any]:
@@ -199,29 +213,20 @@ def _ranked(binarizer: Binarizer, dataset: Dataset, cost: list[float]) -> dict[s
     start = time.perf_counter()
     codes = binarizer.transform(dataset.corpus)
     speed = len(codes) / (time.perf_counter() - start)
-    index = FlatIndex.from_codes(codes)
+    index = FlatIndex.from_codes(codes, binarizer.shape.by_tables)
     queries = [binarizer.query(vector) for vector in dataset.query_vectors]
-    rescale = codes.rescale.astype(np.float32)
     every_row, sums = np.arange(len(codes)), np.empty(len(codes), np.int64)
     depth = min(DEPTH, len(codes))
     n_candidates = pipeline.default_candidates(10)
     top, two_stage, plane = (np.empty((len(queries), depth), np.int32) for _ in range(3))
     for i, query in enumerate(queries):
         tables, step = integer_tables(query.tables)
-        table_sums(index.words, index.rest, every_row, tables, sums)
-        top[i] = top_rows((rescale * (sums * np.float32(step)))[None], depth)[0]
+        table_sums(index.codes, index.rest, every_row, tables, sums)
+        top[i] = top_rows(
+            (factors_of(index.codes, index.rescale, query, every_row) * (sums * np.float32(step)))[None], depth
+        )[0]
         two_stage[i] = pipeline.retrieve(index, query, n_candidates).top(depth).rows
         plane[i] = index.retrieve(query, depth).rows
-    figures = [bytes_a_row(codes), *cost, speed]
-    return {"figures": figures, "shape": shape_of(binarizer), "top": top, "two_stage": two_stage, "plane": plane}
-
-
-def shape_of(binarizer: Binarizer) -> str:
-    """Return ``"nested"`` for codes that are scanned by the Hamming distance, else ``"compact"``."""
-    probe = np.ones(binarizer.dim, dtype=np.float32)
-    return "nested" if binarizer.query(probe).scales is None else "compact"
-
-
-def bytes_a_row(codes: Codes) -> float:
-    """Return the bytes of a row in memory: words, rest and rescale factor."""
-    return float(codes.words.shape[1] * 8 + codes.rest.shape[1] + codes.rescale.itemsize)
+    figures = [float(binarizer.code_bytes), *cost, speed]
+    shape = "compact" if binarizer.shape.by_tables else "nested"
+    return {"figures": figures, "shape": shape, "top": top, "two_stage": two_stage, "plane": plane}

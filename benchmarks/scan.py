@@ -1,8 +1,8 @@
-"""binrag's Hamming scan beside FAISS `IndexBinaryFlat`: `python -m benchmarks.scan`.
+"""binrag's scans, by Hamming distance and by tables, beside FAISS `IndexBinaryFlat`: `python -m benchmarks.scan`.
 
-One thread each, one query at a time, in turn within one run; the figure is the ratio of the medians. Rows are
-codes of real or clustered vectors, repeated with one bit in sixteen flipped. Both sides must return the same
-distances.
+One thread each, one query at a time, in turn within one run; the figures are ratios of medians. Rows are codes of real
+or clustered vectors, repeated with one bit in sixteen flipped. The tables say of each half byte in how many bits it
+differs from the query's, so all sides must return the same distances.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import importlib
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from benchmarks.embeddings import cached_encoder
 from binrag.binarizers import SignBinarizer
 from binrag.errors import BinragError, InvalidInput, MissingDependency
 from binrag.indexes import FlatIndex
-from binrag.types import Codes, Float32, Int64, Query, UInt64
+from binrag.types import Codes, Float32, Int64, Query, UInt8, UInt64
 
 CLUSTERS, PER_CLUSTER, SPREAD = 1000, 20, 0.7
 N_WARM = 5
@@ -34,8 +34,8 @@ N_WARM = 5
 class Timing:
     """Medians over the queries of one setting, milliseconds a query.
 
-    `ratio` is FAISS's median by binrag's; the spreads are the 10 % and 90 % quantiles; `reading_ms` is what NumPy takes
-    to sum up binrag's codes.
+    `ratio` and `tables_ratio` are FAISS's median by binrag's, by Hamming distance and by tables; the spreads are the
+    10 % and 90 % quantiles; `reading_ms` is what NumPy takes to sum up binrag's codes.
     """
 
     rows: int
@@ -47,6 +47,9 @@ class Timing:
     ratio: float
     binrag_spread: tuple[float, float]
     faiss_spread: tuple[float, float]
+    tables_ms: float
+    tables_ratio: float
+    tables_spread: tuple[float, float]
     reading_ms: float
 
 
@@ -94,15 +97,21 @@ class Contest:
         self.faiss = _faiss()
         self.words = words
         self.queries = queries
-        self.packed = [np.ascontiguousarray(query.planes.astype("<u8").view(np.uint8)) for query in queries]
+        self.by_tables = [replace(query, words=None, costs=differing_bits(query.words)) for query in queries]
+        self.packed = [query.words.astype("<u8").view(np.uint8)[None] for query in queries]
         rescale = np.ones(len(words), dtype=np.float16)
-        self.binrag_index = FlatIndex.from_codes(Codes(words, np.zeros((len(words), 0), np.uint8), rescale))
+        codes = Codes(words, np.zeros((len(words), 0), np.uint8), rescale)
+        self.binrag_index, self.tables_index = (FlatIndex.from_codes(codes, by_tables) for by_tables in (False, True))
         self.faiss_index = self.faiss.IndexBinaryFlat(64 * words.shape[1])
         self.faiss_index.add(np.ascontiguousarray(words.astype("<u8").view(np.uint8)))
 
     def binrag(self, i: int, k: int) -> Int64:
         """Return the rows that binrag finds for query `i`."""
         return self.binrag_index.retrieve(self.queries[i], k).rows
+
+    def tables(self, i: int, k: int) -> Int64:
+        """Return the rows that binrag finds for query `i` by tables."""
+        return self.tables_index.retrieve(self.by_tables[i], k).rows
 
     def peer(self, i: int, k: int) -> Int64:
         """Return the rows that FAISS finds for query `i`."""
@@ -111,30 +120,32 @@ class Contest:
 
     def distances(self, i: int, rows: Int64) -> Int64:
         """Return the sorted Hamming distances of rows to query `i`."""
-        xor = self.words[rows] ^ self.queries[i].planes[0]
+        xor = self.words[rows] ^ self.queries[i].words
         return np.sort(np.bitwise_count(xor).sum(axis=1, dtype=np.int64))
 
-    def time(self, k: int, repeats: int) -> tuple[list[float], list[float]]:
-        """Ask both sides `repeats` queries in turn; return the milliseconds of each.
+    def time(self, k: int, repeats: int) -> tuple[list[float], list[float], list[float]]:
+        """Ask all sides `repeats` queries in turn: by Hamming distance, by tables, FAISS; return their milliseconds.
 
         Raises
         ------
         RuntimeError
-            The two returned different distances.
+            Two of them returned different distances.
         """
-        milliseconds: tuple[list[float], list[float]] = ([], [])
+        milliseconds: tuple[list[float], list[float], list[float]] = ([], [], [])
         for repeat in range(-N_WARM, repeats):
             i = repeat % len(self.queries)
-            found: list[Int64] = [np.empty(0, np.int64)] * 2
-            for side in (0, 1) if repeat % 2 else (1, 0):
-                search = (self.binrag, self.peer)[side]
+            found: list[Int64] = [np.empty(0, np.int64)] * 3
+            for turn in range(3):
+                side = (turn + repeat) % 3
+                search = (self.binrag, self.tables, self.peer)[side]
                 start = time.perf_counter()
                 found[side] = search(i, k)
                 if repeat >= 0:
                     milliseconds[side].append(1e3 * (time.perf_counter() - start))
-            ours, theirs = (self.distances(i, rows) for rows in found)
-            if not np.array_equal(ours, theirs):
-                raise RuntimeError(f"query {i}, k = {k}: binrag's distances {ours}, FAISS's {theirs}")
+            *ours, theirs = (self.distances(i, rows) for rows in found)
+            for own in ours:
+                if not np.array_equal(own, theirs):
+                    raise RuntimeError(f"query {i}, k = {k}: binrag's distances {own}, FAISS's {theirs}")
         return milliseconds
 
     def reading(self, repeats: int = 20) -> float:
@@ -158,11 +169,19 @@ def measure(n_rows: int, bits: int, ks: Sequence[int], repeats: int, data: Path 
     timings = []
     reading = contest.reading()
     for k in ks:
-        ours, theirs = contest.time(k, repeats)
-        medians = float(np.median(ours)), float(np.median(theirs))
-        spreads = [tuple(np.quantile(side, [0.1, 0.9]).tolist()) for side in (ours, theirs)]
-        timings.append(Timing(n_rows, bits, k, repeats, *medians, medians[1] / medians[0], *spreads, reading))
+        sides = contest.time(k, repeats)
+        ours, tables, theirs = (float(np.median(side)) for side in sides)
+        spread, of_tables, of_theirs = (tuple(np.quantile(side, [0.1, 0.9]).tolist()) for side in sides)
+        by_words = (ours, theirs, theirs / ours, spread, of_theirs)
+        timings.append(Timing(n_rows, bits, k, repeats, *by_words, tables, theirs / tables, of_tables, reading))
     return timings
+
+
+def differing_bits(words: UInt64) -> UInt8:
+    """Return the costs that count the bits in which a code differs from words, uint8 (2, 8 n_words, 16)."""
+    data = words.astype("<u8").view(np.uint8)
+    halves = np.stack((data & 15, data >> 4))
+    return np.bitwise_count(halves[:, :, None] ^ np.arange(16, dtype=np.uint8))
 
 
 def timing_table(timings: Sequence[Timing]) -> str:
@@ -175,6 +194,9 @@ def timing_table(timings: Sequence[Timing]) -> str:
         "FAISS, ms",
         "10–90 %",
         "FAISS ÷ binrag",
+        "by tables, ms",
+        "10–90 %",
+        "FAISS ÷ tables",
         "reading the codes, ms",
     ]
     return report.table(
@@ -188,6 +210,9 @@ def timing_table(timings: Sequence[Timing]) -> str:
                 report.number(t.faiss_ms, 2),
                 "–".join(report.number(value, 2) for value in t.faiss_spread),
                 report.number(t.ratio, 2),
+                report.number(t.tables_ms, 2),
+                "–".join(report.number(value, 2) for value in t.tables_spread),
+                report.number(t.tables_ratio, 2),
                 report.number(t.reading_ms, 2),
             )
             for t in timings

@@ -99,6 +99,19 @@ def vectors_of(n, dim, seed=0):
     return np.random.default_rng(seed).standard_normal((n, dim)).astype(np.float32)
 
 
+def topical(n, dim, seed=0):
+    """Unit vectors of two of 50 topics each, and noise: their signs keep about as much as those of text embeddings."""
+    draw = np.random.default_rng(seed)
+    weights = np.zeros((n, 50))
+    for row in weights:
+        row[draw.choice(50, 2, replace=False)] = draw.gamma(1, 1, 2)
+    return unit(weights @ vectors_of(50, dim, seed=77) + 0.42 * vectors_of(n, dim, seed=seed + 1))
+
+
+def unit(rows):
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
 def lattice(n, dim, seed=0, high=2):
     """n integer-valued vectors, none zero, float32 (n, dim): plenty of ties."""
     vectors = np.random.default_rng(seed).integers(-high, high + 1, size=(n, dim)).astype(np.float32)

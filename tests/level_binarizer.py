@@ -1,8 +1,9 @@
-"""A binarizer with bytes beyond its words and a weighted scan, registered by those tests that need one."""
+"""A binarizer with bytes beyond its words and a scan by tables, registered by those tests that need one."""
 
 import numpy as np
 
-from binrag.types import Codes, Query
+from binrag.binarizers.costs import scan_costs
+from binrag.types import Codes, CodeShape, Query
 
 
 class LevelBinarizer:
@@ -11,11 +12,11 @@ class LevelBinarizer:
     component_id = "test-levels"
 
     def __init__(self, dim, shift=0.0):
-        self.dim = self.n_rest = dim
+        self.dim = dim
         self.shift = shift
         self.n_bits = 9 * dim
-        self.n_words = 1
-        self.code_bytes = 8 + dim + 2
+        self.shape = CodeShape(1, dim, by_tables=True)
+        self.code_bytes = self.shape.code_bytes
 
     def transform(self, vectors):
         bits = np.zeros((len(vectors), 64), dtype=np.uint8)
@@ -25,13 +26,13 @@ class LevelBinarizer:
         return Codes(words.astype(np.uint64), rest, np.ones(len(vectors), dtype=np.float16))
 
     def query(self, vector):
-        levels = np.zeros(64, dtype=np.uint8)
-        levels[: self.dim] = np.rint((vector / np.abs(vector).max() + 1) / 2 * 15)
-        bits = np.stack([levels >> i & 1 for i in range(4)])
-        planes = np.packbits(bits, axis=1, bitorder="little").view("<u8").astype(np.uint64)
+        weights = np.zeros((8, 8))
+        weights.reshape(-1)[: self.dim] = vector
+        signs = 2.0 * (np.arange(256)[:, None] >> np.arange(8) & 1) - 1
         tables = np.zeros((8 + self.dim, 256), dtype=np.float32)
         tables[8:] = vector[:, None] * (np.arange(256) / 127.5 - 1)
-        return Query(vector, planes, tables, float(self.shift * vector.sum()), np.array([3], dtype=np.int32))
+        costs = scan_costs((weights @ signs.T).astype(np.float32))
+        return Query(vector, None, tables, float(self.shift * vector.sum()), costs)
 
     def get_config(self):
         return {"dim": self.dim, "shift": self.shift}

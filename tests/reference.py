@@ -23,19 +23,41 @@ def words_of(bits):
 
 
 def grouped(words):
-    """words[r, w] at [r // 16, w, r % 16]."""
+    """words[r, w] at [r // 16, w, r % 16]; bytes likewise."""
     n, n_words = words.shape
-    result = np.zeros((-(-n // 16), n_words, 16), dtype=np.uint64)
+    result = np.zeros((-(-n // 16), n_words, 16), dtype=words.dtype)
     for r in range(n):
         result[r // 16, :, r % 16] = words[r]
     return result
 
 
-def hamming_topk(words, query, k, allowed=None):
+def bytes_of_words(words):
+    """Byte 8 w + b of a row is bits 8 b to 8 b + 7 of word w, uint8 (n, 8 n_words)."""
+    data = [[int(word) >> 8 * b & 255 for word in row for b in range(8)] for row in words]
+    return np.array(data, dtype=np.uint8).reshape(len(words), 8 * words.shape[1])
+
+
+def nearest(distances, k, allowed=None):
     """(distance, row) of the k nearest allowed rows, in that order."""
-    distances = np.bitwise_count(words ^ query).sum(axis=1, dtype=np.int64)
-    rows = [r for r in range(len(words)) if allowed is None or allowed[r]]
-    return sorted((int(distances[r]), r) for r in rows)[:k]
+    return sorted((int(d), r) for r, d in enumerate(distances) if allowed is None or allowed[r])[:k]
+
+
+def hamming_topk(words, query, k, allowed=None):
+    """(distance, row) of the k rows of the least Hamming distance."""
+    return nearest(np.bitwise_count(words ^ query).sum(axis=1, dtype=np.int64), k, allowed)
+
+
+def table_distances(code, costs):
+    """Σ_p costs[0, p, low half of byte p] + costs[1, p, high half], int64 (n,); code uint8 (n, n_bytes)."""
+    distances = np.zeros(len(code), dtype=np.int64)
+    for p in range(code.shape[1]):
+        distances += costs[0, p, code[:, p] % 16].astype(np.int64) + costs[1, p, code[:, p] // 16]
+    return distances
+
+
+def table_topk(code, costs, k, allowed=None):
+    """(distance, row) of the k rows whose halves of bytes cost least."""
+    return nearest(table_distances(code, costs), k, allowed)
 
 
 def rescale_of(vectors, mean=None):
@@ -126,27 +148,6 @@ def float16_of(vectors):
     return (vectors / scales).astype(np.float16).astype(np.float32) * scales
 
 
-def weighted_topk(words, planes, scales, k, allowed=None):
-    """(distance, row) of the k rows of the least Σ_w scales[w] Σ_i 2^i popcount(word_w ^ planes[i, w])."""
-    distances = [
-        sum(
-            int(scale) * 2**i * (int(word) ^ int(plane[w])).bit_count()
-            for i, plane in enumerate(planes)
-            for w, (word, scale) in enumerate(zip(row, scales, strict=True))
-        )
-        for row in words
-    ]
-    return sorted((d, r) for r, d in enumerate(distances) if allowed is None or allowed[r])[:k]
-
-
-def projected(x, w):
-    """x w with every sum over d ascending, each step rounded to float32."""
-    total = np.zeros((len(x), w.shape[1]), dtype=np.float32)
-    for k in range(len(w)):
-        total = total + x[:, k, None] * w[k]
-    return total
-
-
 def share_of_float_top(vectors, queries, estimates, n, k=10):
     """Mean share of float's top k among the n best by estimates (n_queries, n_vectors)."""
     shares = []
@@ -160,22 +161,6 @@ def map_loss(query_map, row_map, moments, covariance):
     """LeanVec's f(A, B) = tr((A Bᵀ − I)ᵀ K (A Bᵀ − I) C): squared error of ⟨Aᵀq, Bᵀy⟩ over queries and rows."""
     off = query_map @ row_map.T - np.eye(len(moments))
     return float(np.trace(off.T @ moments @ off @ covariance))
-
-
-def decoded_scores(codes, query):
-    """rescale · Σ_p tables[p, byte_p] + offset, byte by byte: the words' bytes, lowest first, then the rest."""
-    scores = []
-    for words, rest, f in zip(codes.words, codes.rest, codes.rescale, strict=True):
-        data = [(int(word) >> 8 * i) & 255 for word in words for i in range(8)] + rest.tolist()
-        total = sum(float(query.tables[p, value]) for p, value in enumerate(data))
-        scores.append(float(f) * total + query.offset)
-    return np.array(scores)
-
-
-def code_signs(codes, n_bits):
-    """b of every row, −1 or 1, float64 (n, n_bits): the bits of the words, then those of the rest."""
-    data = np.hstack((codes.words.astype("<u8").view(np.uint8), codes.rest))
-    return 2.0 * np.unpackbits(data, axis=1, bitorder="little")[:, :n_bits] - 1
 
 
 def linear_scores(rows, signs, decoder, weights, offset):
@@ -200,16 +185,6 @@ def odd_level(value, step, width):
     return max(range(2**width), key=lambda c: (-abs(value - levels[c]), c))
 
 
-def plane_weights(planes, scales):
-    """Σ_i 2^i scales[w] · ±1, plus where bit j of planes[i, w] is set: what the planes stand for."""
-    weights = np.zeros(64 * len(scales))
-    for i, plane in enumerate(planes):
-        for w, word in enumerate(plane):
-            for j in range(64):
-                weights[64 * w + j] += 2**i * int(scales[w]) * (1 if int(word) >> j & 1 else -1)
-    return weights
-
-
 def recurrent_bits(x, mean, maps, steps):
     """Sign, decode, sign of what is left (BEBR); a map is (A, c, U, d, V): v A + c + relu(v U + d) V."""
     left, planes = np.asarray(x, dtype=np.float64) - mean, []
@@ -219,23 +194,88 @@ def recurrent_bits(x, mean, maps, steps):
     return np.hstack(planes)
 
 
-def choose_codewords(rows, bases, codewords, starts, sweeps):
-    """Iterated conditional modes: every codebook in turn takes the codeword nearest to what the others leave.
+def fused(a, b, c):
+    """A float32 product and sum, rounded once: doubles hold a b, and are rounded to odd."""
+    product, c = np.asarray(a, np.float64) * np.asarray(b, np.float64), np.asarray(c, np.float64)
+    total = np.asarray(product + c)
+    back = total - product
+    lost = (product - (total - back)) + (c - back)
+    is_even = total.view(np.int64) & 1 == 0
+    beside = np.nextafter(total, np.where(lost > 0, np.inf, -np.inf))
+    return np.where((lost != 0) & is_even, beside, total).astype(np.float32)
 
-    `starts` are codes, or what each codebook's first codeword is nearest to.
-    """
-    n_codebooks, rank = bases.shape[:2]
-    decoders = [book.T.astype(np.float64) @ basis for book, basis in zip(codewords, bases, strict=True)]
-    chosen = np.zeros((len(rows), n_codebooks), np.uint8)
-    for i, row in enumerate(rows.astype(np.float64)):
-        for p in range(n_codebooks):
-            start = starts[i, p] if starts.dtype == np.uint8 else starts[i, p * rank : (p + 1) * rank, None]
-            chosen[i, p] = start if starts.dtype == np.uint8 else ((codewords[p] - start) ** 2).sum(axis=0).argmin()
+
+def projected(x, w):
+    """x w with every sum over d ascending, each product added and rounded to float32 at once."""
+    total = np.zeros((len(x), w.shape[1]), dtype=np.float32)
+    for k in range(len(w)):
+        total = fused(x[:, k, None], w[k], total)
+    return total
+
+
+def code_of(codes):
+    """A code's bytes in their order, uint8 (n, 8 n_words + n_rest): the words', lowest first, then the rest."""
+    return np.hstack((bytes_of_words(codes.words), codes.rest))
+
+
+def decoded_scores(codes, query):
+    """f · Σ_p tables[p, byte_p] + offset, byte by byte; f is the row's, or the query's for the words' last byte."""
+    scores = []
+    for r, data in enumerate(code_of(codes).tolist()):
+        factor = codes.rescale[r] if codes.rescale is not None else query.factors[int(codes.words[r, -1]) >> 56]
+        total = sum(float(query.tables[p, value]) for p, value in enumerate(data))
+        scores.append(float(factor) * total + query.offset)
+    return np.array(scores)
+
+
+def code_signs(codes, n_bits):
+    """b of every row, −1 or 1, float64 (n, n_bits): the bits of the words, then those of the rest."""
+    return 2.0 * np.unpackbits(code_of(codes), axis=1, bitorder="little")[:, :n_bits] - 1
+
+
+def codeword_numbers(code):
+    """The codewords of a code of bytes, in the order of bytes: 32 p + low half, and 32 p + 16 + high half."""
+    return [32 * p + 16 * h + (int(v) // 16 if h else int(v) % 16) for p, v in enumerate(code) for h in (0, 1)]
+
+
+def decoded_bytes(codes, codewords):
+    """The sums of the codewords of rows, float64 (n, dim)."""
+    return np.array([codewords[codeword_numbers(code)].sum(axis=0, dtype=np.float64) for code in codes])
+
+
+def product_codes(groups, starts):
+    """The nearest codeword of each group, then the nearest to what it leaves; groups (n, n_bytes, size)."""
+    codes = np.zeros(groups.shape[:2], dtype=np.uint8)
+    for i, row in enumerate(groups.astype(np.float64)):
+        for p, left in enumerate(row):
+            low = ((left[:, None] - starts[p, 0]) ** 2).sum(axis=0).argmin()
+            high = (((left - starts[p, 0, :, low])[:, None] - starts[p, 1]) ** 2).sum(axis=0).argmin()
+            codes[i, p] = low + 16 * high
+    return codes
+
+
+def codeword_cost(base, gram, code):
+    """2 Σ_a base_a + Σ_{a ≠ b} gram_ab over the codewords of a code: an integer, and twice the cost."""
+    numbers = codeword_numbers(code)
+    pairs = gram[np.ix_(numbers, numbers)].astype(np.int64)
+    return int(2 * base[numbers].astype(np.int64).sum() + pairs.sum() - np.trace(pairs))
+
+
+def choose_codewords(base, gram, starts, sweeps):
+    """Byte by byte the value of the least cost, the others as they are; of equals the present, then the least."""
+    chosen = starts.copy()
+    gram = gram.astype(np.int64)
+    for row, code in zip(base.astype(np.int64), chosen, strict=True):
         for _ in range(sweeps):
-            before = chosen[i].copy()
-            for p, decoder in enumerate(decoders):
-                left = row - sum(decoders[o][chosen[i, o]] for o in range(n_codebooks) if o != p)
-                chosen[i, p] = ((decoder - left) ** 2).sum(axis=1).argmin()
-            if np.array_equal(before, chosen[i]):
+            before = code.copy()
+            for p in range(len(code)):
+                others = [number for number in codeword_numbers(code) if number // 32 != p]
+                own = row + gram[:, others].sum(axis=1)
+                low, high = slice(32 * p, 32 * p + 16), slice(32 * p + 16, 32 * p + 32)
+                costs = own[low, None] + own[None, high] + gram[low, high]  # of low half v and high half w
+                if costs[code[p] % 16, code[p] // 16] > costs.min():
+                    v, w = divmod(int(costs.argmin()), 16)
+                    code[p] = v + 16 * w
+            if np.array_equal(before, code):
                 break
     return chosen

@@ -1,7 +1,7 @@
 import msgpack
 import numpy as np
 import pytest
-from fakes import vectors_of
+from fakes import topical, unit, vectors_of
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import share_of_float_top
@@ -10,20 +10,6 @@ from binrag import probe as module
 from binrag.binarizers.fitting import checked_code_bytes
 from binrag.errors import DimensionMismatch, InvalidInput, InvalidVector
 from binrag.probe import Overlap, Probe, probe
-
-
-def topical(n, dim, seed=0):
-    """Unit vectors of two of 50 topics each, and noise: their signs keep about as much as those of text embeddings."""
-    draw = np.random.default_rng(seed)
-    weights = np.zeros((n, 50))
-    for row in weights:
-        row[draw.choice(50, 2, replace=False)] = draw.gamma(1, 1, 2)
-    return unit(weights @ vectors_of(50, dim, seed=77) + 0.42 * vectors_of(n, dim, seed=seed + 1))
-
-
-def unit(rows):
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-
 
 DATA = {
     "like text": topical(2000, 128),
@@ -43,16 +29,16 @@ def probes():
 def test_vectors_like_those_of_text_suit_few_bits(probes):
     found = probes["like text"]
     assert found.suits_few_bits
-    assert found.reasons == []
-    assert (found.binarizer, found.code_bytes, found.rotate) == ("compact", 16, False)
-    assert found.verdict.startswith("few bits suit these vectors; use 'compact', 16 bytes a row")
+    assert (found.reasons, found.least_bytes) == ([], 0)
+    assert (found.binarizer, found.code_bytes, found.rotate) == ("additive", 16, False)
+    assert found.verdict.startswith("few bits suit these vectors; use 'additive', 16 bytes a row")
 
 
 @pytest.mark.parametrize("name", ["random directions", "random directions, long"])
 def test_random_directions_are_moved_to_four_bits_and_told_why(probes, name):
     found = probes[name]
     assert not found.suits_few_bits
-    assert (found.binarizer, found.code_bytes, found.bits) == ("allocated", found.dim // 2, 4)
+    assert (found.binarizer, found.code_bytes, found.bits) == ("lloyd-max", found.dim // 2 + 2, 4)
     assert found.sign_information > 0.99  # the signs are alive: it is the ranking that gives them away
     assert "all directions are used alike" in found.verdict
     assert found.levels.top > 0.8 > 0.45 > max(found.sign.top, found.rotated.top)
@@ -61,18 +47,16 @@ def test_random_directions_are_moved_to_four_bits_and_told_why(probes, name):
 def test_one_sided_vectors_are_moved_to_four_bits_and_told_why(probes):
     found = probes["one-sided"]
     assert not found.suits_few_bits
-    assert (found.binarizer, found.code_bytes) == ("allocated", 64)
+    assert (found.binarizer, found.code_bytes, found.least_bytes) == ("lloyd-max", 66, 64)
     assert found.sign_information == 0
     assert "one-sided" in found.verdict
     assert "much the same way" in found.verdict
 
 
-def test_vectors_that_point_one_way_get_more_bits_fitted_to_them(probes):
+def test_vectors_that_point_one_way_are_moved_to_four_bits_and_told_why(probes):
     found = probes["one way"]
     assert not found.suits_few_bits
-    assert found.binarizer in ("compact", "nested")
-    assert found.bits == 2
-    assert found.code_bytes == 32
+    assert (found.binarizer, found.code_bytes, found.bits) == ("lloyd-max", 66, 4)
     assert "much the same way" in found.verdict
 
 
@@ -80,7 +64,7 @@ def test_a_rotation_is_advised_where_the_signs_of_few_coordinates_tell_all(probe
     found = probes["alive on a few axes only"]
     assert found.rotated.top > found.sign.top + 0.2
     assert found.fitted[1].top > found.rotated.top + module.MARGIN
-    assert found.binarizer in ("compact", "nested")  # it brings its own axes
+    assert found.binarizer == "additive"  # it brings its own axes
     assert not found.rotate
     short = probe(DATA["alive on a few axes only"][:, :60])
     assert short.fitted == ()
@@ -182,17 +166,6 @@ def test_the_rotation_keeps_inner_products(dim, seed):
     np.testing.assert_allclose(turned @ turned.T, rows @ rows.T, atol=2e-4 * dim)
 
 
-@given(variances=st.lists(st.floats(0, 100), min_size=1, max_size=20), n_bits=st.integers(0, 200))
-def test_bits_go_where_the_variance_left_is_largest(variances, n_bits):
-    widths = module._dealt_bits(np.array(variances), n_bits)
-    assert widths.sum() == min(n_bits, 8 * len(variances))
-    assert widths.min() >= 0
-    assert widths.max() <= 8
-    last = [v / 4.0 ** (w - 1) for v, w in zip(variances, widths, strict=True) if w > 0]
-    following = [v / 4.0**w for v, w in zip(variances, widths, strict=True) if w < 8]
-    assert min(last, default=np.inf) >= max(following, default=-np.inf)
-
-
 @given(n=st.integers(48, 150), dim=st.integers(1, 90), seed=st.integers(0, 1000), rescored=st.booleans())
 def test_any_sample_gives_a_record_that_comes_back(n, dim, seed, rescored):
     vectors = vectors_of(n, dim, seed=seed)
@@ -244,18 +217,18 @@ def made(sign, rotated=0.0, fitted=(0.0, 0.0, 0.0, 0.0), *, candidates=0.0, dim=
 @pytest.mark.parametrize(
     ("found", "suits", "binarizer", "code_bytes"),
     [
-        (made(0.72, 0.72, (0.40, 0.77, 0.88, 0.96)), True, "compact", 48),
-        (made(0.72, 0.72, (0.66, 0.77, 0.88, 0.96)), True, "compact", 48),
-        (made(0.72, 0.72, (0.74, 0.85, 0.92, 0.96)), True, "compact", 26),
-        (made(0.72, 0.72, (0.66, 0.77, 0.88, 0.96), rescored=False), True, "nested", 96),
-        (made(0.72, 0.72, (0.40, 0.77, 0.82, 0.96), rescored=False), True, "nested", 192),
+        (made(0.72, 0.72, (0.40, 0.77, 0.88, 0.96)), True, "additive", 48),
+        (made(0.72, 0.72, (0.66, 0.77, 0.88, 0.96)), True, "additive", 48),
+        (made(0.72, 0.72, (0.74, 0.85, 0.92, 0.96)), True, "additive", 26),
+        (made(0.72, 0.72, (0.66, 0.77, 0.88, 0.96), rescored=False), True, "additive", 96),
+        (made(0.72, 0.72, (0.40, 0.77, 0.82, 0.96), rescored=False), True, "additive", 192),
         (made(0.72, 0.72, (0.40, 0.71, 0.88, 0.96)), True, "sign", 50),
         (made(0.60, 0.80, (0.40, 0.68, 0.80, 0.90)), True, "rotated-sign", 50),
         (made(0.72, 0.74, (0.40, 0.70, 0.80, 0.90)), True, "sign", 50),
-        (made(0.24, 0.38, (0.40, 0.53, 0.71, 0.91)), False, "nested", 96),
-        (made(0.24, 0.38, (0.40, 0.70, 0.75, 0.91)), False, "nested", 96),
-        (made(0.30, 0.30, (0.40, 0.24, 0.50, 0.80)), False, "allocated", 192),
-        (made(0.30, 0.30, (0.40, 0.24, 0.50, 0.80), rescored=False), False, "allocated", 192),
+        (made(0.24, 0.38, (0.40, 0.70, 0.75, 0.91)), False, "lloyd-max", 194),
+        (made(0.24, 0.38, (0.40, 0.70, 0.86, 0.91)), False, "additive", 96),
+        (made(0.30, 0.30, (0.40, 0.24, 0.50, 0.80)), False, "lloyd-max", 194),
+        (made(0.30, 0.30, (0.40, 0.24, 0.50, 0.80), rescored=False), False, "lloyd-max", 194),
         (made(0.50, 0.50, (0.40, 0.50, 0.60, 0.90), candidates=0.99), True, "sign", 50),
         (made(0.30, 0.30, (), dim=32), False, "sign", 10),
         (made(0.30, 0.60, (), dim=32), False, "rotated-sign", 10),
@@ -264,6 +237,7 @@ def made(sign, rotated=0.0, fitted=(0.0, 0.0, 0.0, 0.0), *, candidates=0.0, dim=
 )
 def test_advice_follows_from_what_was_measured(found, suits, binarizer, code_bytes):
     assert (found.suits_few_bits, found.binarizer, found.code_bytes) == (suits, binarizer, code_bytes)
+    assert found.least_bytes == (0 if suits else found.bits * found.dim // 8)
     assert found.rotate == (binarizer == "rotated-sign")
     assert f"use '{binarizer}', {code_bytes} bytes a row" in found.verdict
 

@@ -8,6 +8,7 @@
 
 from binrag.encoders import SentenceEncoder
 from binrag.errors import (
+    AutoFitWarning,
     BinarizerMismatch,
     BinragError,
     CorruptStore,
@@ -33,11 +34,12 @@ from binrag.errors import (
 from binrag.probe import Probe
 from binrag.protocols import Encoder
 from binrag.store import Store
-from binrag.types import Document, Hit, StoreInfo, StoreStats, Training
+from binrag.types import Document, Hit, StoreInfo, StoreStats, Training, TrainingGain
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AutoFitWarning",
     "BinarizerMismatch",
     "BinragError",
     "CorruptStore",
@@ -65,6 +67,7 @@ __all__ = [
     "StoreStats",
     "Training",
     "TrainingError",
+    "TrainingGain",
     "TruncatedTextWarning",
     "UnsupportedMode",
     "VectorsUnavailable",

@@ -82,6 +82,14 @@ class TruncatedTextWarning(UserWarning):
     """Texts longer than the encoder reads: what comes after its limit has no influence on the vector."""
 
 
+class AutoFitWarning(UserWarning):
+    """What a store of ``binarizer="auto"`` could not fit by itself, or only with more bytes; the message says why.
+
+    It comes after the documents were committed. Where a filter makes it an error, it is logged instead: their `add`
+    does not fail.
+    """
+
+
 class TrainingError(BinragError, RuntimeError):
     """A binarizer cannot be fitted or trained: too few rows, rows that are all the same, or a loss that diverged."""
 

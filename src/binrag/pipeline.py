@@ -40,7 +40,7 @@ def retrieve(index: FlatIndex, query: Query, n_candidates: int) -> Candidates:
         min(n_candidates, live rows) rows with estimated similarities, best first.
     """
     nearest = index.retrieve(query, n_candidates)
-    return rescore_codes(index.words, index.rest, index.rescale, query, nearest.rows)
+    return rescore_codes(index.codes, index.rest, index.rescale, query, nearest.rows)
 
 
 def rescore(candidates: Candidates, query: Query, n_reads: int, read: Callable[[Sequence[int]], Float32]) -> Candidates:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy.typing as npt
 
-from binrag.types import Candidates, Codes, Float32, Query, Similarity, UInt64
+from binrag.types import Candidates, Codes, CodeShape, Float32, Query, Similarity, UInt64
 
 
 class Encoder(Protocol):
@@ -58,8 +58,8 @@ class Binarizer(Protocol):
         Dimension of the vectors.
     n_bits : int
         Bits of a code that are used.
-    n_words, n_rest : int
-        Words of a code that are scanned, and bytes beyond them.
+    shape : CodeShape
+        Words, further bytes and rescale factor of a code.
     """
 
     component_id: ClassVar[str]
@@ -75,18 +75,13 @@ class Binarizer(Protocol):
         ...
 
     @property
-    def n_words(self) -> int:
-        """Words of a code that are scanned."""
-        ...
-
-    @property
-    def n_rest(self) -> int:
-        """Bytes of a code beyond its words."""
+    def shape(self) -> CodeShape:
+        """Words, further bytes and rescale factor of a code."""
         ...
 
     @property
     def code_bytes(self) -> int:
-        """Bytes a row in memory, everything counted: ``8 n_words + n_rest + 2``."""
+        """Bytes a row in memory, everything counted: those of `shape`."""
         ...
 
     def transform(self, vectors: Float32) -> Codes:

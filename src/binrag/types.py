@@ -100,6 +100,33 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True)
+class CodeShape:
+    """What the code of a row consists of, and how it is scanned.
+
+    Attributes
+    ----------
+    n_words : int
+        Words that are scanned.
+    n_rest : int
+        Bytes beyond them.
+    n_rescale : int
+        2: there is a float16 rescale factor; 0: its place is the last byte of the words.
+    by_tables : bool
+        Whether words are scanned byte by byte, by tables; else by the Hamming distance.
+    """
+
+    n_words: int
+    n_rest: int = 0
+    n_rescale: int = 2
+    by_tables: bool = False
+
+    @property
+    def code_bytes(self) -> int:
+        """Bytes a row in memory, everything counted."""
+        return 8 * self.n_words + self.n_rest + self.n_rescale
+
+
+@dataclass(frozen=True, slots=True)
 class Codes:
     """Binary codes of some rows.
 
@@ -109,25 +136,27 @@ class Codes:
         What is scanned. Bit j of a row is bit ``j % 64`` of word ``j // 64``; bits past the last are zero.
     rest : uint8 (n, n_rest)
         Further bytes of a code, read for candidates only; may be 0 wide.
-    rescale : float16 (n,)
-        The factor that turns the sum over a code's bytes into an unbiased inner product.
+    rescale : float16 (n,) or None
+        The factor that turns the sum over a code's bytes into an unbiased inner product. None: the last byte of the
+        words is its place in `Query.factors`.
     """
 
     words: UInt64
     rest: UInt8
-    rescale: Float16
+    rescale: Float16 | None
 
     @classmethod
-    def zeros(cls, n: int, n_words: int, n_rest: int) -> Codes:
+    def zeros(cls, n: int, shape: CodeShape) -> Codes:
         """Return codes of `n` rows that are all zeros; what a dead row may have."""
-        return cls(np.zeros((n, n_words), np.uint64), np.zeros((n, n_rest), np.uint8), np.zeros(n, np.float16))
+        rescale = np.zeros(n, np.float16) if shape.n_rescale else None
+        return cls(np.zeros((n, shape.n_words), np.uint64), np.zeros((n, shape.n_rest), np.uint8), rescale)
 
     def __getitem__(self, rows: slice | Int64) -> Codes:
         """Return the codes of some of the rows."""
-        return Codes(self.words[rows], self.rest[rows], self.rescale[rows])
+        return Codes(self.words[rows], self.rest[rows], None if self.rescale is None else self.rescale[rows])
 
     def __len__(self) -> int:
-        return len(self.rescale)
+        return len(self.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,24 +167,27 @@ class Query:
     ----------
     vector : float32 (dim,)
         The query vector; unit length where the store's similarity is the cosine.
-    planes : uint64 (n_planes, n_words)
-        What the scan compares words with; one plane for the Hamming scan.
+    words : uint64 (n_words,) or None
+        What the Hamming scan compares words with; None where codes are scanned by tables.
     tables : float32 (8 n_words + n_rest, 256)
         What byte p of a code adds to ⟨q, x̂ − μ⟩ when its value is v. Bytes are those of the words, little-endian,
         then the rest. A linear decoder x̂ = W b + μ has ``tables[p, v] = Σ_j ±(Wᵀq)[8 p + j]``, plus where bit j of v
         is set.
     offset : float
         ``⟨q, μ⟩`` of the decoder, added to every score.
-    scales : int32 (n_words,), optional
-        None: the scan goes by the Hamming distance. Else by Σ_w scales[w] Σ_i 2^i popcount(word_w ^ planes[i, w]), with
-        scales such that 0 ≤ Σ_w 64 (2^n_planes − 1) scales[w] ≤ 65,535.
+    costs : uint8 (2, 8 n_words, 16) or None
+        What the scan by tables adds up: ``costs[0, p, v]`` where the low half of byte p is v, and ``costs[1, p, v]``
+        for the high half. The two of a byte are 255 at most, those of a row 65,534.
+    factors : float32 (256,), optional
+        Rescale factors, where codes hold places in them.
     """
 
     vector: Float32
-    planes: UInt64
+    words: UInt64 | None
     tables: Float32
     offset: float
-    scales: Int32 | None = None
+    costs: UInt8 | None = None
+    factors: Float32 | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +222,9 @@ class StoreInfo:
         Write transactions committed so far.
     probe : str or None
         The verdict of the last `Store.probe`: what few bits do to these vectors.
+    auto_fit : str or None
+        With ``binarizer="auto"``, when the store fits codes to its own vectors, what keeps it from that, or what it
+        came to. None where there is nothing to fit: the codes are of another binarizer.
     """
 
     path: str
@@ -205,6 +240,55 @@ class StoreInfo:
     n_truncated: int
     generation: int
     probe: str | None = None
+    auto_fit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingGain:
+    """What the codes of a store find now, and what codes fitted to its vectors would find.
+
+    Measured on the store's sample of vectors, so a larger corpus keeps less. The fitted codes are those of the probe:
+    levels on principal axes, each half of the sample coded along the other half's.
+
+    Attributes
+    ----------
+    n_documents, n_queries : int
+        Sampled vectors that were searched, and others that were the queries.
+    code_bytes : int
+        Bytes a row of the codes now, everything counted.
+    recall : float
+        Share of float32's exact top 10 that these find alone, no kept vector read.
+    same_bytes : int or None
+        Bytes a row of fitted codes that take no more; None if there are none so short.
+    recall_same_bytes : float or None
+        What these find.
+    default_bytes : int
+        Bytes a row that `command` gives.
+    recall_default : float
+        What codes of so many bytes find.
+    command : str
+        The call of the store that fits them.
+    """
+
+    n_documents: int
+    n_queries: int
+    code_bytes: int
+    recall: float
+    same_bytes: int | None
+    recall_same_bytes: float | None
+    default_bytes: int
+    recall_default: float
+    command: str
+
+    def __str__(self) -> str:
+        same = ""
+        if self.same_bytes is not None and self.same_bytes != self.default_bytes:
+            same = f"{self.recall_same_bytes:.2f} with {self.same_bytes} bytes a row, "
+        return (
+            f"of float32's top 10 the codes alone find {self.recall:.2f} with {self.code_bytes} bytes a row, fitted "
+            f"ones {same}{self.recall_default:.2f} with {self.default_bytes}: {self.command} ({self.n_documents:,} "
+            f"sampled documents, {self.n_queries} others as queries; a larger corpus keeps less)"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +315,8 @@ class StoreStats:
         Bytes of the sampled vectors, at most 4,096, that a probe looks at.
     text_disk_bytes : int
         Bytes of texts, metadata and ids on disk.
+    training_gain : TrainingGain or None
+        What fitting codes would gain; None for fewer than 500 sampled documents or 64 dimensions.
     """
 
     n_documents: int
@@ -242,6 +328,7 @@ class StoreStats:
     vector_disk_bytes: int
     sample_disk_bytes: int
     text_disk_bytes: int
+    training_gain: TrainingGain | None = None
 
 
 @dataclass(frozen=True, slots=True)

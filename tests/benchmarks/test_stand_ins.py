@@ -35,11 +35,11 @@ def test_the_command_probes_and_measures_each_encoder(folder, tmp_path, capsys):
     command = ["--data", str(folder), "--stand-ins", "ready*", "TF*", "--cache", str(cache), "--json", str(path)]
     assert encoders.main(command) == 0
     printed = capsys.readouterr().out
-    assert "| ready vectors | 96 | allocated, 48 B (few bits don't suit) |" in printed
+    assert "| ready vectors | 96 | lloyd-max, 50 B (few bits don't suit) |" in printed
     assert "- ready vectors: few bits don't suit these vectors: all directions are used alike" in printed
     assert "| TF-IDF + SVD | 29 |" in printed
     (record,) = json.loads(path.read_text())["results"]
-    assert record["probes"]["ready vectors"]["advice"] == "allocated, 48 B (few bits don't suit)"
+    assert record["probes"]["ready vectors"]["advice"] == "lloyd-max, 50 B (few bits don't suit)"
     codes = {(result["encoder"], result["code"]): result for result in record["codes"]}
     assert {code for _, code in codes} >= {"sign", "rotated-sign"}
     sign = codes["ready vectors", "sign"]

@@ -8,9 +8,10 @@ from fakes import vectors_of
 from test_itq import correlated
 
 from binrag.binarizers.allocated import AllocatedBinarizer
-from binrag.binarizers.fitting import allocated_bits, principal_axes
+from binrag.binarizers.fitting import principal_axes
 from binrag.errors import InvalidInput, InvalidVector, TrainingError
 from binrag.registry import binarizer_from_record, record_of
+from binrag.scalars import allocated_bits
 
 
 @pytest.fixture(params=[(64, 10), (64, 13), (100, 66), (64, 66)], ids=str, scope="module")

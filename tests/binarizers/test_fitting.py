@@ -64,25 +64,6 @@ def test_principal_axes():
     assert np.array_equal(fitting.principal_axes(-rows)[1], axes)
 
 
-def test_bits_go_where_variance_is_left():
-    assert fitting.allocated_bits(np.array([16.0, 4.0, 1.0, 0.1]), 7).tolist() == [4, 2, 1, 0]
-    assert fitting.allocated_bits(np.array([1e9, 0.0, 1e-9]), 17).tolist() == [8, 1, 8]
-    assert fitting.allocated_bits(np.ones(5), 12).tolist() == [3, 3, 2, 2, 2]
-
-
-@pytest.mark.parametrize("width", range(1, 9))
-def test_the_uniform_steps_are_the_best(width):
-    """For normal values, every other step has the larger squared error."""
-    values = np.random.default_rng(0).standard_normal((400_000, 1))
-
-    def error(step):
-        codes = fitting.uniform_codes(values / step, np.array([width]))
-        return ((values - step / 2 * (2 * codes - (2**width - 1))) ** 2).mean()
-
-    best = fitting.STEPS[width - 1]
-    assert error(best) < min(error(0.93 * best), error(1.07 * best))
-
-
 def test_least_squares_finds_the_decoder():
     decoder, signs = vectors_of(12, 64), np.sign(vectors_of(3000, 12, seed=1))
     assert fitting.least_squares(signs, signs @ decoder, ridge=1e-9) == pytest.approx(decoder, abs=1e-4)

@@ -45,8 +45,8 @@ def test_a_row_as_a_query_is_at_distance_nought_from_itself(fitted):
     codes = fitted.transform(rows)
     for row, words in zip(rows, codes.words, strict=True):
         query = fitted.query(row)
-        assert query.scales is None
-        assert np.array_equal(query.planes, words[None])
+        assert query.costs is None
+        assert np.array_equal(query.words, words)
 
 
 def test_it_comes_back_from_its_record(fitted):
@@ -109,7 +109,7 @@ def hamming_share(rows, queries, row_words, query_words):
 def test_fitted_signs_find_more_than_signs_of_rows_away_from_nought(kind):
     rows, queries = reference.unit(correlated(3000, 64)), reference.unit(correlated(40, 64, seed=5))
     binarizer = kind.fit(rows, code_bytes=10)
-    words = [binarizer.query(query).planes[0] for query in queries]
+    words = [binarizer.query(query).words for query in queries]
     plain = hamming_share(rows, queries, reference.words_of(rows > 0), reference.words_of(queries > 0))
     assert hamming_share(rows, queries, binarizer.transform(rows).words, words) > plain + 0.02
 

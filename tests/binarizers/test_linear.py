@@ -29,8 +29,7 @@ def test_shapes(fitted):
     codes = fitted.transform(correlated(5, fitted.dim, seed=1))
     assert (codes.words.shape, codes.rest.shape) == ((5, n_words), (5, fitted.code_bytes - 2 - 8 * n_words))
     query = fitted.query(correlated(1, fitted.dim, seed=1)[0])
-    assert (query.scales is None) == nested
-    assert len(query.planes) == (1 if nested else 4)
+    assert (query.costs is None) == nested == (query.words is not None) == (not fitted.shape.by_tables)
 
 
 def test_scores_are_those_of_the_decoder(fitted):
@@ -77,7 +76,7 @@ def test_the_words_of_nested_codes_are_itq_signs():
     nested = LinearBinarizer.fit(rows, code_bytes=20, shape="nested", n_rounds=2, seed=5)
     itq = ItqBinarizer.fit(rows, code_bytes=10, seed=5)
     assert np.array_equal(nested.transform(rows).words, itq.transform(rows).words)
-    assert np.array_equal(nested.query(rows[3]).planes, itq.query(rows[3]).planes)
+    assert np.array_equal(nested.query(rows[3]).words, itq.query(rows[3]).words)
 
 
 def test_rounds_lower_the_error_of_rows_not_seen():

@@ -9,7 +9,8 @@ import pytest
 import reference
 from fakes import vectors_of
 
-from binrag.binarizers.recurrent import RecurrentBinarizer, SignMap, itq_axes, plane_widths
+from binrag.binarizers.itq import itq_axes
+from binrag.binarizers.recurrent import RecurrentBinarizer, SignMap, plane_widths
 from binrag.errors import InvalidInput, InvalidVector, TrainingError
 from binrag.registry import binarizer_from_record, record_of
 
@@ -73,8 +74,8 @@ def test_a_nested_query_is_scanned_with_the_signs_of_its_own_map(nested):
     q = vectors_of(1, DIM, seed=6)[0]
     query = nested.query(q)
     expected = reference.recurrent_bits(q[None], nested.mean, [astuple(nested.query_map)], [nested.steps[0]])
-    assert query.scales is None
-    assert np.array_equal(np.unpackbits(query.planes.view(np.uint8), bitorder="little").astype(bool), expected[0])
+    assert query.costs is None
+    assert np.array_equal(np.unpackbits(query.words.view(np.uint8), bitorder="little").astype(bool), expected[0])
 
 
 def test_a_row_alone_has_the_code_it_has_in_a_batch(nested):
@@ -137,8 +138,8 @@ def test_bits_are_shared_by_planes(n_bytes, dim, widths):
 @pytest.mark.parametrize(("code_bytes", "n_words", "nested"), [(12, 1, False), (18, 2, True), (19, 2, True)])
 def test_the_shape_follows_from_the_bytes(code_bytes, n_words, nested):
     fitted = RecurrentBinarizer.fit(corpus(600, 128), code_bytes=code_bytes)
-    assert (fitted.code_bytes, fitted.n_words, fitted.nested) == (code_bytes, n_words, nested)
-    assert (fitted.query(vectors_of(1, 128)[0]).scales is None) == nested
+    assert (fitted.code_bytes, fitted.shape.n_words, fitted.nested) == (code_bytes, n_words, nested)
+    assert (fitted.query(vectors_of(1, 128)[0]).costs is None) == nested
     assert fitted.transform(corpus(3, 128)).rest.shape == (3, code_bytes - 2 - 8 * n_words)
 
 

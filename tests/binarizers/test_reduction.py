@@ -10,6 +10,7 @@ from binrag import registry
 from binrag.binarizers import RotatedSignBinarizer, SignBinarizer
 from binrag.binarizers.reduction import ReducedBinarizer
 from binrag.errors import DimensionMismatch, InvalidInput, TrainingError
+from binrag.types import CodeShape
 
 DIM = 64
 
@@ -120,7 +121,7 @@ def test_the_inner_binarizer_is_fitted_to_reduced_rows_and_queries():
     np.testing.assert_allclose(reduced.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(reduced, (rows - fitted.mean) @ fitted.row_map, atol=1e-5)
     np.testing.assert_allclose(reduced_queries, queries @ fitted.query_map, rtol=1e-4, atol=1e-4)
-    assert (fitted.dim, fitted.n_bits, fitted.n_words, fitted.n_rest, fitted.code_bytes) == (DIM, 12, 1, 0, 10)
+    assert (fitted.dim, fitted.n_bits, fitted.shape, fitted.code_bytes) == (DIM, 12, CodeShape(1), 10)
 
 
 def test_without_queries_the_axes_are_the_principal_ones():

@@ -50,8 +50,9 @@ def test_the_query(dim):
     vector = vectors_of(1, dim, seed=2)[0]
     query = SignBinarizer(dim, mean=mean).query(vector)
     assert np.array_equal(query.tables, reference.byte_tables(vector, 8 * -(-dim // 64)))
-    assert np.array_equal(query.planes, reference.words_of(reference.code_bits(vector[None])))
-    assert query.scales is None
+    assert np.array_equal(query.words, reference.words_of(reference.code_bits(vector[None]))[0])
+    assert query.costs is None
+    assert query.factors is None
     assert query.offset == pytest.approx(float(vector.astype(np.float64) @ mean.astype(np.float64)), rel=1e-12)
     assert SignBinarizer(dim).query(vector).offset == 0.0
 

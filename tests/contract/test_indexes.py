@@ -1,11 +1,14 @@
 """What every index has to do, whichever it is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import reference
 from fakes import vectors_of
 
 from binrag.binarizers import SignBinarizer
+from binrag.binarizers.costs import scan_costs
 from binrag.indexes import FlatIndex
 from binrag.types import Candidates
 
@@ -13,14 +16,20 @@ INDEXES = {"flat": FlatIndex.from_codes}
 N = 700
 
 
+@pytest.fixture(params=[False, True], ids=["words", "tables"])
+def by_tables(request):
+    return request.param
+
+
 @pytest.fixture(params=sorted(INDEXES))
-def index(request):
-    return INDEXES[request.param](SignBinarizer(100).transform(vectors_of(N, 100)))
+def index(request, by_tables):
+    return INDEXES[request.param](SignBinarizer(100).transform(vectors_of(N, 100)), by_tables)
 
 
 @pytest.fixture
-def query():
-    return SignBinarizer(100).query(vectors_of(1, 100, seed=5)[0])
+def query(by_tables):
+    asked = SignBinarizer(100).query(vectors_of(1, 100, seed=5)[0])
+    return replace(asked, words=None, costs=scan_costs(asked.tables)) if by_tables else asked
 
 
 def test_candidates_are_ordered_and_different(index, query):

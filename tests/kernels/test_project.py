@@ -1,9 +1,13 @@
 """Projections: the definition bit for bit, and no row feels its neighbours."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import reference
 from fakes import vectors_of
+from hypothesis import given
+from hypothesis import strategies as st
 
 from binrag.kernels.project import project
 
@@ -43,3 +47,36 @@ def test_what_is_not_finite_stays_in_its_row():
     assert np.isinf(product[5]).all()
     others = [0, 1, 2, 3, 6, 7, 8]
     assert np.array_equal(product[others], expected[others])
+
+
+def rounded(value):
+    """A fraction to the nearest float32; of two as near, the one whose last bit is zero."""
+    near = np.float32(float(value))
+    beside = [np.nextafter(near, np.float32(side)) for side in (-np.inf, np.inf)]
+    return min((near, *beside), key=lambda x: (abs(Fraction(float(x)) - value), int(x.view(np.uint32)) & 1))
+
+
+NUMBERS = st.floats(-(2.0**30), 2.0**30, width=32).filter(lambda x: x == 0 or abs(x) > 2.0**-30)
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=6))
+def test_every_product_is_added_unrounded(pairs):
+    """In fractions; the oracle of the other tests is held to them as well."""
+    total = np.float32(0)
+    for a, b in pairs:
+        exact = Fraction(a) * Fraction(b) + Fraction(float(total))
+        assert reference.fused(np.float32(a), np.float32(b), total) == rounded(exact)
+        total = rounded(exact)
+    x, w = np.array(pairs, dtype=np.float32).T
+    assert project(x[None], w[:, None])[0, 0] == total
+
+
+def test_a_sum_half_way_between_two_is_rounded_once():
+    """2^24 + 1 + 2^−30 is above the middle of two float32; a double would drop the last part, and round to even."""
+    x = np.array([[2.0**24, 1, 2.0**-15]], np.float32)
+    assert project(x[:, [0, 2]], np.array([[1], [2.0**-15]], np.float32))[0, 0] == 2.0**24
+    a, b = 1 + 2.0**-12, 1 + 2.0**-18  # a b = 1 + 2^−12 + 2^−18 + 2^−30
+    assert project(np.array([[2.0**24, a]], np.float32), np.array([[1], [b]], np.float32))[0, 0] == 2.0**24 + 2
+    assert project(np.array([[a, -1]], np.float32), np.array([[b], [a]], np.float32))[0, 0] == np.float32(
+        float(np.float32(a * b)) - a
+    )

@@ -1,48 +1,80 @@
 """The scans equal their oracles: the same rows in the same order, ties included."""
 
+import numba
 import numpy as np
 import pytest
 import reference
 from hypothesis import given
 from hypothesis import strategies as st
+from llvmlite import ir
 from numba import njit
 
+import binrag.kernels.scan
+import binrag.kernels.tables
 from binrag.kernels.bits import popcount
 from binrag.kernels.scan import scan_kernel
+from binrag.kernels.tables import PERMUTES, vector_bytes
 
 ROWS = (0, 1, 15, 16, 17, 63, 64, 65, 4095, 4096, 4097)
+WIDTHS = [0, *sorted(width for width in PERMUTES if width <= vector_bytes())]
 SPARE = 3
 
 
-def scan(words, query, k, allowed=None, scales=None):
-    """Run the kernel with arrays of just the documented sizes; lanes past the last row look like perfect matches."""
-    n, n_words = words.shape
-    planes = query[None] if scales is None else query
-    n_planes = 0 if scales is None else len(planes)
-    grouped = reference.grouped(words)
+def run(kernel, rows, query, filler, farthest, k, allowed):
+    """Run a kernel with arrays of just the documented sizes; lanes past the last row hold a perfect match."""
+    n = len(rows)
+    grouped = reference.grouped(rows)
     lanes = np.arange(len(grouped) * 16).reshape(-1, 16)
-    grouped = np.where((lanes < n)[:, None, :], grouped, planes[-1][None, :, None])
+    grouped = np.where((lanes < n)[:, None, :], grouped, filler[None, :, None])
     allowed = np.ones(n, dtype=bool) if allowed is None else allowed
-    scales = np.ones(n_words, dtype=np.int64) if scales is None else scales
-    farthest = 64 * (2 ** max(n_planes, 1) - 1) * int(scales.sum())
     counts = np.full(farthest + 2, 77, dtype=np.int64)
     scratch = np.full((2, 4 * k), 77, dtype=np.int64)
     out = np.full((2, k + SPARE), -7, dtype=np.int64)
-    found = scan_kernel(n_words, n_planes)(
-        np.ascontiguousarray(grouped),
-        n,
-        planes,
-        scales,
-        reference.bitmap_of(allowed),
-        k,
-        counts,
-        scratch[0],
-        scratch[1],
-        out[0, :k],
-        out[1, :k],
-    )
+    bitmap = reference.bitmap_of(allowed)
+    buffers = scratch[0], scratch[1], out[0, :k], out[1, :k]
+    found = kernel(np.ascontiguousarray(grouped), n, query, bitmap, k, counts, *buffers)
     assert (out[:, k:] == -7).all()
     return list(zip(out[1, :found].tolist(), out[0, :found].tolist(), strict=True))
+
+
+def scan(words, query, k, allowed=None):
+    n_words = words.shape[1]
+    return run(scan_kernel(n_words), words, query, query, 64 * n_words, k, allowed)
+
+
+def table_scan(code, costs, k, allowed=None, width=None, kernel=None):
+    filler = (costs[0].argmin(axis=1) + 16 * costs[1].argmin(axis=1)).astype(np.uint8)
+    farthest = int(costs.max(axis=2).sum(dtype=np.int64))
+    kernel = kernel or scan_kernel(code.shape[1] // 8, width)
+    return run(kernel, code, np.ascontiguousarray(costs), filler, farthest, k, allowed)
+
+
+def random_code(n, n_words, seed, n_patterns=40, p_noise=0.03):
+    """Bytes with many equal sums, and in every second case with all of a byte's values."""
+    if seed % 2:
+        return np.random.default_rng(seed).integers(0, 256, (n, 8 * n_words), dtype=np.uint8)
+    return reference.bytes_of_words(reference.random_words(n, n_words, seed, n_patterns, p_noise))
+
+
+def random_costs(n_words, kind, seed):
+    """Costs of some kind, the two of a byte 255 at most, those of a row 65,534."""
+    draw = np.random.default_rng(seed)
+    n_bytes = 8 * n_words
+    if kind == "ties":
+        return draw.integers(0, 3, (2, n_bytes, 16), dtype=np.uint8)
+    if kind == "zero":
+        return np.zeros((2, n_bytes, 16), dtype=np.uint8)
+    most = draw.integers(0, 256, n_bytes)
+    if kind == "full":  # a byte's two costs add up to 255, or to nothing
+        costs = np.stack((most, 255 - most))[:, :, None] * draw.integers(0, 2, (2, n_bytes, 16))
+    elif kind == "one half":
+        costs = 255 * draw.integers(0, 2, (2, n_bytes, 16)) * (np.arange(2) == seed % 2)[:, None, None]
+    else:
+        costs = draw.integers(0, np.stack((most, 255 - most))[:, :, None] + 1, (2, n_bytes, 16))
+    return costs.astype(np.uint8)
+
+
+KINDS = ("any", "ties", "full", "one half", "zero")
 
 
 @pytest.mark.parametrize("n_words", [1, 2, 6])
@@ -68,6 +100,13 @@ def at_distances(distances):
     return np.packbits(bits, axis=1, bitorder="little").view("<u8").reshape(len(bits), 2)
 
 
+def at_sums(distances):
+    """Codes of 16 bytes whose halves cost the given distances, up to 128, together."""
+    halves = np.asarray(distances)[:, None] // 32 + (np.arange(32) < np.asarray(distances)[:, None] % 32)
+    costs = np.broadcast_to(np.arange(16, dtype=np.uint8), (2, 16, 16))
+    return (halves[:, :16] + 16 * halves[:, 16:]).astype(np.uint8), costs
+
+
 @pytest.mark.parametrize(
     "distances",
     [
@@ -87,8 +126,11 @@ def at_distances(distances):
 def test_adversarial_orders(distances, k):
     words = at_distances(distances)
     query = np.zeros(2, dtype=np.uint64)
-    expected = sorted((int(d), r) for r, d in enumerate(distances))[:k]
+    expected = reference.nearest(distances, k)
     assert scan(words, query, k) == expected
+    code, costs = at_sums(distances)
+    for width in WIDTHS:
+        assert table_scan(code, costs, k, width=width) == expected
 
 
 N = 3 * 4096 + 70
@@ -112,6 +154,9 @@ def test_allowed_rows(name, k):
     query = reference.random_words(1, 2, seed=6)[0]
     allowed = BITMAPS[name]
     assert scan(words, query, k, allowed) == reference.hamming_topk(words, query, k, allowed)
+    code, costs = reference.bytes_of_words(words), random_costs(2, "ties", 7)
+    for width in WIDTHS:
+        assert table_scan(code, costs, k, allowed, width) == reference.table_topk(code, costs, k, allowed)
 
 
 @given(
@@ -134,61 +179,137 @@ def test_random_cases(n, n_words, n_patterns, k, share, seed):
     k=st.integers(1, 20),
 )
 def test_random_orders_of_distances(distances, k):
-    words = at_distances(np.array(distances, dtype=np.int64).reshape(-1))
-    expected = sorted((d, r) for r, d in enumerate(distances))[:k]
-    assert scan(words, np.zeros(2, dtype=np.uint64), k) == expected
+    distances = np.array(distances, dtype=np.int64).reshape(-1)
+    expected = reference.nearest(distances, k)
+    assert scan(at_distances(distances), np.zeros(2, dtype=np.uint64), k) == expected
+    assert table_scan(*at_sums(distances), k) == expected
 
 
-@pytest.mark.parametrize(("n_words", "n_planes"), [(1, 1), (1, 4), (2, 3), (5, 4), (6, 4), (12, 5)])
-@pytest.mark.parametrize("n", [0, 1, 16, 17, 65, 999])
-def test_the_weighted_scan_equals_its_oracle(n, n_words, n_planes):
-    words = reference.random_words(n, n_words, seed=n)
-    planes = reference.random_words(n_planes, n_words, seed=n + 1)
-    allowed = np.random.default_rng(n).random(n) < 0.6
-    largest = 65535 // (64 * (2**n_planes - 1))
-    for scales in (
-        np.ones(n_words, dtype=np.int64),
-        np.random.default_rng(n).integers(0, largest // n_words + 1, n_words),
-        np.eye(1, n_words, dtype=np.int64)[0] * largest,
-        np.zeros(n_words, dtype=np.int64),
-    ):
-        for k in (1, 10, n + 5):
-            expected = reference.weighted_topk(words, planes, scales, k)
-            assert scan(words, planes, k, scales=scales) == expected
-            expected = reference.weighted_topk(words, planes, scales, k, allowed)
-            assert scan(words, planes, k, allowed, scales) == expected
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("n_words", [1, 2, 5, 6, 12])
+def test_the_scan_by_tables_equals_its_oracle(n_words, width):
+    for i, n in enumerate(ROWS):
+        code = random_code(n, n_words, seed=n)
+        costs = random_costs(n_words, KINDS[i % 3], seed=n)
+        allowed = np.random.default_rng(n).random(n) < 0.6
+        for k in (1, 2, 10, max(1, n - 1), max(1, n), n + 5):
+            assert table_scan(code, costs, k, width=width) == reference.table_topk(code, costs, k)
+        assert table_scan(code, costs, 10, allowed, width) == reference.table_topk(code, costs, 10, allowed)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n", [1, 16, 65, 333])
+def test_costs_of_all_kinds(n, kind, width):
+    for seed in range(4):
+        for n_words in (1, 2):
+            code = random_code(n, n_words, seed)
+            costs = random_costs(n_words, kind, seed)
+            for k in (1, 20, n + 5):
+                assert table_scan(code, costs, k, width=width) == reference.table_topk(code, costs, k)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_value_of_every_byte_has_its_own_costs(width):
+    """Rows that differ in one byte from zeros, which cost nothing; every half of every byte has a table of its own."""
+    p, v = (index.ravel() for index in np.meshgrid(np.arange(48), np.arange(256), indexing="ij"))
+    code = np.zeros((len(p), 48), dtype=np.uint8)
+    code[np.arange(len(p)), p] = v
+    costs = np.random.default_rng(3).permuted(np.tile(np.arange(1, 17, dtype=np.uint8), (2, 48, 1)), axis=2)
+    costs[1] *= 14
+    costs[:, :, 0] = 0
+    expected = reference.nearest(costs[0, p, v % 16].astype(int) + costs[1, p, v // 16], len(p))
+    assert table_scan(code, costs, len(p), width=width) == expected
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("low", [0, 1, 127, 254, 255])
+def test_the_largest_sums(low, width):
+    """33 words: 257 bytes cost 255 each but for one, 65,534; and rows near it are told apart."""
+    n_bytes, n = 264, 200
+    costs = np.zeros((2, n_bytes, 16), dtype=np.uint8)
+    costs[0, :257, 15], costs[1, :257, 15] = low, 255 - low
+    costs[int(low == 0), 256, 15] -= 1
+    code = np.full((n, n_bytes), 255, dtype=np.uint8)
+    draw = np.random.default_rng(0)
+    for row in range(0, n, 2):
+        code[row, draw.integers(0, n_bytes)] = draw.choice([0, 15, 240])
+    code[8, :] = 0
+    assert costs.max(axis=2).sum(dtype=np.int64) == reference.table_distances(code, costs).max() == 65534
+    for k in (1, 50, n):
+        assert table_scan(code, costs, k, width=width) == reference.table_topk(code, costs, k)
 
 
 @given(
-    n=st.integers(0, 50),
-    n_planes=st.integers(1, 4),
-    n_patterns=st.integers(1, 5),
-    scales=st.tuples(st.integers(0, 30), st.integers(0, 30)),
-    k=st.integers(1, 60),
+    n=st.integers(0, 90),
+    n_words=st.integers(1, 2),
+    width=st.sampled_from(WIDTHS),
+    kind=st.sampled_from(KINDS),
+    n_patterns=st.integers(1, 6),
+    k=st.integers(1, 100),
+    share=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
     seed=st.integers(0, 10**6),
 )
-def test_random_weighted_cases(n, n_planes, n_patterns, scales, k, seed):
-    words = reference.random_words(n, 2, seed, n_patterns, p_noise=0.01)
-    planes = reference.random_words(n_planes, 2, seed, n_patterns, p_noise=0.01)
-    expected = reference.weighted_topk(words, planes, scales, k)
-    assert scan(words, planes, k, scales=np.array(scales)) == expected
+def test_random_cases_by_tables(n, n_words, width, kind, n_patterns, k, share, seed):
+    code = random_code(n, n_words, seed, n_patterns, p_noise=0.01)
+    costs = random_costs(n_words, kind, seed)
+    allowed = np.random.default_rng(seed).random(n) < share
+    assert table_scan(code, costs, k, allowed, width) == reference.table_topk(code, costs, k, allowed)
 
 
-@given(
-    n_planes=st.integers(1, 6),
-    word=st.integers(0, 2**64 - 1),
-    levels=st.lists(st.integers(0, 63), min_size=64, max_size=64),
-    scale=st.integers(1, 16),
-)
-def test_a_weighted_distance_is_a_product_with_odd_levels(n_planes, word, levels, scale):
-    """Σ_j b_j u_j = Σ_i 2^i (64 − 2 popcount(b ^ plane_i)) where u_j = Σ_i 2^i (±1 by bit j of plane i) is odd."""
-    bits = [[level >> i & 1 for level in levels] for i in range(n_planes)]
-    u = [sum(2**i if plane[j] else -(2**i) for i, plane in enumerate(bits)) for j in range(64)]
-    assert all(level % 2 == 1 and abs(level) < 2**n_planes for level in u)
-    planes = np.array([[sum(1 << j for j in range(64) if plane[j])] for plane in bits], dtype=np.uint64)
-    product = sum(level if word >> j & 1 else -level for j, level in enumerate(u))
-    [(distance, _)] = scan(np.array([[word]], np.uint64), planes, 1, scales=np.array([scale]))
-    assert scale * product == scale * 64 * (2**n_planes - 1) - 2 * distance
+def test_vectors_are_as_wide_as_the_processor_permutes(monkeypatch):
+    assert vector_bytes() in (0, *PERMUTES)
+    features = {"avx512bw": False, "avx2": False, "ssse3": True}
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: features)
+    for more, width in (({}, 16), ({"avx2": True}, 32), ({"avx512bw": True}, 64), (dict.fromkeys(features, False), 0)):
+        features.update(more)
+        assert vector_bytes() == width
+    features.update(dict.fromkeys(features, True))
+    monkeypatch.setattr("numba.config.ENABLE_AVX", False)
+    assert vector_bytes() == 16
+    monkeypatch.setattr("numba.config.ENABLE_AVX", True)
+    monkeypatch.setattr("numba.config.CPU_NAME", "generic")
+    assert vector_bytes() == 0
+    monkeypatch.setattr("numba.config.CPU_FEATURES", "+ssse3,-avx2,+sse4.2")
+    assert vector_bytes() == 16
+
+
+@pytest.mark.skipif(vector_bytes() < 16, reason="nothing to put it together from")
+@pytest.mark.parametrize("n_words", [1, 2, 6])
+def test_the_widest_vectors_where_the_processor_has_none(n_words, monkeypatch):
+    """The instruction on 64 bytes is put together from four on 16."""
+    declared = binrag.kernels.tables.cgutils.get_or_insert_function
+
+    def from_quarters(module, kind, name):
+        if name != PERMUTES[64][1]:
+            return declared(module, kind, name)
+        if "by_quarters" in module.globals:
+            return module.globals["by_quarters"]
+        quarter = ir.VectorType(ir.IntType(8), 16)
+        permute = declared(module, ir.FunctionType(quarter, [quarter, quarter]), PERMUTES[16][1])
+        function = ir.Function(module, kind, "by_quarters")
+        function.linkage = "internal"
+        builder = ir.IRBuilder(function.append_basic_block())
+
+        def places(first, n, unit=1):
+            return ir.Constant(ir.VectorType(ir.IntType(32), n), [first + unit * i for i in range(n)])
+
+        parts = []
+        for first in range(0, 64, 16):
+            own = [builder.shuffle_vector(part, part, places(first, 16)) for part in function.args]
+            parts.append(builder.call(permute, own))
+        pairs = [builder.shuffle_vector(*parts[i : i + 2], places(0, 32)) for i in (0, 2)]
+        builder.ret(builder.shuffle_vector(*pairs, places(0, 64)))
+        return function
+
+    monkeypatch.setattr(binrag.kernels.tables.cgutils, "get_or_insert_function", from_quarters)
+    monkeypatch.setattr(binrag.kernels.scan, "jit", numba.njit)  # what it compiles is not for the cache
+    kernel = scan_kernel.__wrapped__(n_words, 64)
+    for n in (1, 17, 333):
+        for kind in KINDS:
+            code, costs = random_code(n, n_words, n), random_costs(n_words, kind, n)
+            for k in (1, 20, n + 5):
+                assert table_scan(code, costs, k, kernel=kernel) == reference.table_topk(code, costs, k)
 
 
 def test_popcount():

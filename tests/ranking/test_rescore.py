@@ -11,12 +11,18 @@ from hypothesis import strategies as st
 
 from binrag.binarizers import RotatedSignBinarizer, SignBinarizer
 from binrag.indexes import group_words
+from binrag.indexes.flat import bytes_of
 from binrag.ranking.rescore import integer_tables, rescore_codes, rescore_vectors
 from binrag.types import Candidates, Codes, Query
 
 
 def rescored(codes, query, rows):
-    return rescore_codes(group_words(codes.words), codes.rest, codes.rescale, query, rows)
+    """The candidates, which are the same for words and for bytes interleaved."""
+    rescale = np.zeros(0, np.float16) if codes.rescale is None else codes.rescale
+    views = [bytes_of(group_words(codes.words, by_tables), by_tables) for by_tables in (False, True)]
+    first, second = (rescore_codes(view, codes.rest, rescale, query, rows) for view in views)
+    assert (first.rows.tolist(), first.scores.tolist()) == (second.rows.tolist(), second.scores.tolist())
+    return first
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
@@ -46,12 +52,32 @@ def test_sums_over_tables_equal_the_oracle(n_words, n_rest):
         draw.standard_normal(50).astype(np.float16),
     )
     tables = vectors_of(8 * n_words + n_rest, 256, seed=1)
-    query = Query(np.zeros(1, np.float32), np.zeros((1, n_words), np.uint64), tables, -0.25)
+    query = Query(np.zeros(1, np.float32), np.zeros(n_words, np.uint64), tables, -0.25)
     rows = draw.permutation(50)[:30]
     got = rescored(codes, query, rows)
-    code = np.concatenate([np.ascontiguousarray(codes.words.astype("<u8")).view(np.uint8), codes.rest], axis=1)
-    scores = reference.table_scores(code[rows], codes.rescale[rows], tables, -0.25)
+    scores = reference.table_scores(reference.code_of(codes)[rows], codes.rescale[rows], tables, -0.25)
     assert list(zip(got.scores.tolist(), got.rows.tolist(), strict=True)) == reference.best_first(scores, rows.tolist())
+
+
+@pytest.mark.parametrize(("n_words", "n_rest"), [(1, 0), (2, 7), (6, 46)])
+def test_places_of_factors_are_the_last_byte_of_the_words(n_words, n_rest):
+    """Its table is added up as any other byte's; it may be zeros, as those of binarizers are."""
+    draw = np.random.default_rng(n_rest)
+    words = draw.integers(0, 2**64, (80, n_words), dtype=np.uint64)
+    codes = Codes(words, draw.integers(0, 256, (80, n_rest)).astype(np.uint8), None)
+    factors = draw.standard_normal(256).astype(np.float32)
+    factors[0] = 0
+    codes.words[3, -1] &= np.uint64(2**56 - 1)
+    query = Query(np.zeros(1, np.float32), None, vectors_of(8 * n_words + n_rest, 256), 0.75, None, factors)
+    rows = draw.permutation(80)[:60]
+    rows[0] = 3
+    got = rescored(codes, query, rows)
+    code = reference.code_of(codes)[rows]
+    scores = reference.table_scores(code, factors[code[:, 8 * n_words - 1]], query.tables, 0.75)
+    assert list(zip(got.scores.tolist(), got.rows.tolist(), strict=True)) == reference.best_first(scores, rows.tolist())
+    assert got.scores[got.rows.tolist().index(3)] == 0.75
+    alone = rescored(codes, query, rows[7:8])
+    assert alone.scores[0] == got.scores[got.rows.tolist().index(rows[7])]
 
 
 @pytest.mark.parametrize("dim", [1, 2, 63, 64, 65, 127, 384])
@@ -111,7 +137,7 @@ def test_a_row_scores_the_same_alone_and_in_a_batch():
 def test_vector_scores_are_inner_products_best_first(dim):
     vectors = lattice(80, dim, seed=4)
     query_vector = lattice(1, dim, seed=5)[0]
-    query = Query(query_vector, np.zeros((1, 1), np.uint64), np.zeros((8, 256), np.float32), 0.0)
+    query = Query(query_vector, np.zeros(1, np.uint64), np.zeros((8, 256), np.float32), 0.0)
     rows = np.arange(80)[::-1].copy() * 3
     got = rescore_vectors(vectors, query, rows)
     scores = (vectors.astype(np.float64) @ query_vector.astype(np.float64)).tolist()  # integers: exact

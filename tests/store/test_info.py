@@ -41,6 +41,7 @@ def test_info_of_a_new_store(store, path):
         keep_vectors="int8",
         n_truncated=0,
         generation=0,
+        auto_fit="due at 5,000 documents",
     )
 
 
@@ -87,7 +88,7 @@ def test_truncated_texts_are_counted_warned_about_and_shown(path):
 @pytest.mark.parametrize(("keep", "vector_bytes"), [("none", 0), ("int8", 104), ("float16", 204)])
 @pytest.mark.parametrize("n", [0, 1, 20, 4096, 5000])
 def test_stats_count_bytes(path, keep, vector_bytes, n):
-    with Store.open(path, keep_vectors=keep) as store:
+    with Store.open(path, keep_vectors=keep, binarizer="sign") as store:
         texts = [f"text é {i}" for i in range(n)]
         store.add(texts, ids=[f"i{i}" for i in range(n)], vectors=vectors_of(n, 100))
         stats = store.stats()

@@ -4,20 +4,16 @@ import json
 
 import numpy as np
 import pytest
-from fakes import vectors_of
+from fakes import topical, vectors_of
 
 from binrag import InvalidInput, Probe, Store
 from binrag.cli import main
 
 
-def corpus(n, dim=64):
-    return vectors_of(n, dim) / np.float32((1 + np.arange(dim)) ** 0.4)
-
-
 def test_the_verdict_is_kept(tmp_path, capsys):
     path = tmp_path / "a.binrag"
     with Store.open(path) as store:
-        store.add(vectors=corpus(900))
+        store.add(vectors=topical(900, 64))
         assert store.info().probe is None
         found = store.probe()
         assert isinstance(found, Probe)
@@ -49,7 +45,7 @@ def test_unfit_vectors_are_named(tmp_path):
 def test_too_few_documents(tmp_path, n):
     with Store.open(tmp_path / "c.binrag") as store:
         if n:
-            store.add(vectors=corpus(n))
+            store.add(vectors=topical(n, 64))
         with pytest.raises(InvalidInput, match=f"{n} rows are too few to probe"):
             store.probe()
         assert store.info().probe is None

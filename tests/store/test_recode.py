@@ -59,8 +59,8 @@ def codes(store):
     index, space = store._snapshot.index, store._snapshot.space
     bits = np.unpackbits(index.live.view(np.uint8), bitorder="little")[: index.n_rows]
     rows = np.flatnonzero(bits)
-    words = index.words[rows // 16, :, rows % 16]
-    return space.binarizer.component_id, words.tolist(), index.rest[rows].tolist(), index.rescale[rows].tolist()
+    data = index.codes[rows // 16, :, :, rows % 16]
+    return space.binarizer.component_id, data.tolist(), index.rest[rows].tolist(), index.rescale[rows].tolist()
 
 
 def parts(path):
@@ -244,18 +244,22 @@ def test_what_fails_leaves_the_old_codes(path, arguments, error, message):
         assert answers(store) == found
 
 
-@pytest.mark.parametrize("field", ["words", "rest", "rescale"])
+@pytest.mark.parametrize("field", ["words", "rest", "rescale", "no rescale"])
 def test_a_binarizer_that_does_not_give_what_it_declares(path, monkeypatch, field):
+    given = r"nothing for 94 vectors, expected float16 \(94,\)" if field == "no rescale" else r"uint8 \(94, 1\)"
+    field = field.removeprefix("no ")
+
     def wrong(self, vectors):
         codes = whole(self, vectors)
-        return type(codes)(**{**{n: getattr(codes, n) for n in ("words", "rest", "rescale")}, field: codes.rest[:, :1]})
+        other = None if given.startswith("nothing") else codes.rest[:, :1]
+        return type(codes)(**{**{n: getattr(codes, n) for n in ("words", "rest", "rescale")}, field: other})
 
     with Store.open(path) as store:
         fill(store, 100)
         before = codes(store)
         whole = LevelBinarizer.transform
         monkeypatch.setattr(LevelBinarizer, "transform", wrong)
-        with pytest.raises(BinarizerMismatch, match=rf"'test-levels' gave {field} of uint8 \(94, 1\)"):
+        with pytest.raises(BinarizerMismatch, match=f"'test-levels' gave {field} of {given}"):
             store.recode(LevelBinarizer(DIM))
         assert codes(store) == before
 

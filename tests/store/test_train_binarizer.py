@@ -2,19 +2,19 @@
 
 import numpy as np
 import pytest
-from fakes import vectors_of
+from fakes import WordEncoder, sentences, topical, vectors_of
+from processes import run_script
 
 from binrag import BinarizerMismatch, InvalidInput, Store, Training, TrainingError, VectorsUnavailable
 from binrag.binarizers.artefact import load_artefact
-from binrag.store import shipped
-from binrag.store.settings import Settings
+from binrag.store import settings, shipped
 from binrag.store.training import KINDS, default_code_bytes
 
 DIM = 64
 
 
 def corpus(n=700, seed=0):
-    return vectors_of(n, DIM, seed) / np.float32((1 + np.arange(DIM)) ** 0.4)
+    return topical(n, DIM, seed)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_every_kind_is_fitted_and_used(store, kind):
 
 def test_codes_find_more_than_signs_and_stay_for_the_next_to_open(store, tmp_path):
     signs = store.info().code_bytes
-    training = store.train_binarizer("nested", code_bytes=24, queries=corpus(300, seed=3))
+    training = store.train_binarizer("additive", code_bytes=24, queries=corpus(300, seed=3))
     assert training.recall_after > training.recall_before
     assert (training.n_rows, training.n_queries) == (700, 60)
     assert store.info().code_bytes == 24 > signs
@@ -55,13 +55,13 @@ def test_codes_find_more_than_signs_and_stay_for_the_next_to_open(store, tmp_pat
 
 def test_an_artefact_serves_another_store_and_can_be_adapted(store, tmp_path):
     file = tmp_path / "mine.binarizer"
-    store.train_binarizer("compact", code_bytes=18, artefact=file)
+    store.train_binarizer("additive", code_bytes=18, artefact=file)
     binarizer, provenance = load_artefact(file)
     assert provenance["n_rows"] == 560
     with Store.open(tmp_path / "b.binrag", "x", binarizer=binarizer, keep_vectors="none") as other:
         other.add(ids=[str(i) for i in range(700)], vectors=corpus())
         assert other.info().code_bytes == 18
-        training = other.train_binarizer("compact", vectors=corpus(), start=file)
+        training = other.train_binarizer("additive", vectors=corpus(), start=file)
         assert training.code_bytes == 18
         assert other.search(corpus()[7], k=1)[0].id == "7"
 
@@ -72,18 +72,35 @@ def test_texts_as_queries_are_encoded(tmp_path):
 
     with Store.open(tmp_path / "c.binrag", encoder=encode) as store:
         store.add([f"The quick brown fox jumped {i} times over it. And rested." for i in range(600)])
-        given = store.train_binarizer("itq", queries=[f"fox {i}?" for i in range(50)])
-        own = store.train_binarizer("itq", queries="sentences")
+        given = store.train_binarizer("itq", queries=[f"fox {i}?" for i in range(50)], force=True)
+        own = store.train_binarizer("itq", queries="sentences", force=True)
     assert (given.n_rows, given.n_queries) == (600, 10)
     assert (own.n_rows, own.n_queries) == (600, 120)
+
+
+def test_training_needs_torch_and_says_so_before_anything_is_done(tmp_path):
+    printed = run_script(
+        f"""
+        import sys
+        sys.modules["torch"] = None
+        from binrag import Store
+        with Store.open({str(tmp_path / "a.binrag")!r}) as store:
+            try:
+                store.train_binarizer("recurrent")
+            except ImportError as error:
+                print(type(error).__name__, error)
+        """
+    )
+    assert printed.count("MissingDependency training needs torch: pip install") == 1
 
 
 @pytest.mark.parametrize(
     ("options", "error", "part"),
     [
-        ({"kind": "magic"}, InvalidInput, "expected one of nested, compact"),
+        ({"kind": "magic"}, InvalidInput, "expected one of additive, quick"),
         ({"kind": "itq", "start": "x.binarizer"}, InvalidInput, "fitted from scratch"),
-        ({"kind": "compact", "start": "x.binarizer"}, InvalidInput, "x.binarizer"),
+        ({"kind": "additive", "start": "x.binarizer"}, InvalidInput, "x.binarizer"),
+        ({"artefact": "no/such/folder/x.binarizer"}, InvalidInput, "no folder no/such/folder"),
         ({"code_bytes": 10}, InvalidInput, "code_bytes"),
         ({"code_bytes": 2.5}, InvalidInput, "code_bytes"),
         ({"queries": "words"}, InvalidInput, "sentences"),
@@ -138,7 +155,7 @@ def test_auto_takes_the_shipped_binarizer_of_the_encoder(tmp_path, minilm, code_
         store.add(["Paris is the capital of France.", "Water boils at 100 degrees.", "Cats sleep a lot."])
         assert (store.info().binarizer, store.info().code_bytes) == ("additive", expected)
         assert store.search("What is France's capital?", k=1)[0].text == "Paris is the capital of France."
-    assert Settings().code_bytes is None
+    assert settings.Settings().code_bytes is None
 
 
 def test_auto_with_a_size_that_does_not_exist(tmp_path, minilm):
@@ -147,3 +164,20 @@ def test_auto_with_a_size_that_does_not_exist(tmp_path, minilm):
         pytest.raises(InvalidInput, match="code_bytes=77"),
     ):
         store.add(["a text"])
+
+
+def test_texts_are_encoded_once_to_be_fitted_to_and_recoded(tmp_path):
+    encoder, texts, seen = WordEncoder(DIM), sentences(700), []
+    with Store.open(tmp_path / "h.binrag", encoder=encoder, keep_vectors="none") as store:
+        store.add(texts, ids=texts)
+        n_before = encoder.n_encoded
+        with pytest.warns(UserWarning, match="encoding 700 texts again") as caught:
+            training = store.train_binarizer("itq", progress=lambda done, total: seen.append((done, total)))
+        assert caught[0].filename == __file__
+        assert encoder.n_encoded - n_before == 700
+        assert (training.n_rows, training.n_queries) == (560, 140)
+        assert seen.count((700, 700)) == 2  # encoded, recoded
+        with Store.open(tmp_path / "i.binrag", encoder=encoder, keep_vectors="float16") as other:
+            other.add(texts, ids=texts)
+            assert other.train_binarizer("itq").recall_after == pytest.approx(training.recall_after, abs=0.02)
+        assert store.search(texts[3], k=1)[0].id == texts[3]

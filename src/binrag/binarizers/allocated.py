@@ -10,15 +10,14 @@ import numpy as np
 from binrag.binarizers.codes import as_bytes, from_bytes
 from binrag.binarizers.decoder import row_times
 from binrag.binarizers.fitting import (
-    STEPS,
     QuerySpace,
-    allocated_bits,
     checked_code_bytes,
     checked_rows,
     principal_axes,
 )
 from binrag.binarizers.levels import LevelDecoder
 from binrag.registry import register
+from binrag.scalars import STEPS, allocated_bits
 from binrag.types import Float32, Int64, Progress
 
 
@@ -26,7 +25,7 @@ class AllocatedBinarizer(LevelDecoder):
     """Bits dealt out to the principal axes of query-weighted space: the next bit where the largest variance is left.
 
     A bit divides the variance that is left by four (SQUASH, arXiv 2502.01528). The bits are in the order of their
-    weights, heaviest first, and scanned with weight planes.
+    weights, heaviest first, and scanned by tables.
 
     Parameters
     ----------

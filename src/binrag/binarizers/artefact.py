@@ -7,7 +7,7 @@ msgpack record. It is never unpickled. Training's checkpoints are sealed in the 
 from __future__ import annotations
 
 import os
-from importlib import resources
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,38 @@ SUFFIX = ".binarizer"
 VERSION = 0
 ARTEFACT, CHECKPOINT = b"binragAR", b"binragCK"
 
+_PACKAGED = Path(__file__).with_name("artefacts")
+_SIZES = {"all-minilm-l6-v2": (48, 96, 144, 192)}
+
 CANARY_SIMILARITY = 0.999
 """Cosine of a canary with the recorded one from which on the encoder counts as the same."""
+
+
+def versions(*distributions: str) -> dict[str, str]:
+    """Return the versions of Python and of some distributions, for a provenance."""
+    from importlib import metadata
+
+    found = {"python": sys.version.split()[0]}
+    for name in distributions:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # imported from its sources
+            found[name] = "not installed"
+    return found
+
+
+def shipped_artefacts() -> list[str]:
+    """Return the names of the artefacts that come with binrag; each file has codes of several sizes."""
+    return [f"{name}-{code_bytes}" for name, sizes in _SIZES.items() for code_bytes in sizes]
+
+
+def names_artefact(name: str) -> bool:
+    """Whether a name is the path of an artefact, which has a dot or a folder, or the name of one of binrag's."""
+    return _is_path(Path(name)) or name in shipped_artefacts()
+
+
+def _is_path(path: Path) -> bool:
+    return bool(path.suffix) or len(path.parts) > 1
 
 
 def write_sealed(path: Path, magic: bytes, record: dict[str, Any]) -> None:
@@ -140,12 +170,15 @@ def load_artefact(
     EncoderMismatch, BinarizerMismatch
         If it is for another encoder, or another dimension.
     """
-    record = read_sealed(_found(path), ARTEFACT, "a binarizer artefact")
+    file, code_bytes = _found(path)
+    record = read_sealed(file, ARTEFACT, "a binarizer artefact")
     if dim not in (None, record["dim"]):
         raise BinarizerMismatch(f"{path} codes vectors of {record['dim']} dimensions, these have {dim}; train another")
     _check_encoder(record, str(path), encoder_id, canaries)
     try:
         binarizer = binarizer_from_record(record)
+        if code_bytes is not None:
+            binarizer = binarizer.prefix(code_bytes)  # type: ignore[attr-defined]  # those that come with binrag have stages
     except BinragError:
         raise
     except (KeyError, TypeError, ValueError) as error:
@@ -153,15 +186,16 @@ def load_artefact(
     return binarizer, {**record["provenance"], "encoder_id": record["encoder_id"]}
 
 
-def _found(path: str | Path) -> Path:
+def _found(path: str | Path) -> tuple[Path, int | None]:
+    """Return the file, and which of its sizes is named."""
     path = Path(path)
-    if path.suffix or len(path.parts) > 1:
-        return path
-    packaged = Path(str(resources.files("binrag.binarizers") / "artefacts"))
-    if not (packaged / f"{path}{SUFFIX}").is_file():
-        names = ", ".join(sorted(p.name.removesuffix(SUFFIX) for p in packaged.glob(f"*{SUFFIX}"))) or "none"
+    if _is_path(path):
+        return path, None
+    if str(path) not in shipped_artefacts():
+        names = ", ".join(shipped_artefacts()) or "none"
         raise InvalidInput(f"no artefact {str(path)!r} comes with binrag; there are: {names}; a file's path has a dot")
-    return packaged / f"{path}{SUFFIX}"
+    name, _, code_bytes = str(path).rpartition("-")
+    return _PACKAGED / f"{name}{SUFFIX}", int(code_bytes)
 
 
 def _check_encoder(record: dict[str, Any], path: str, encoder_id: str | None, canaries: Float32 | None) -> None:

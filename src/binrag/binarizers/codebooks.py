@@ -1,226 +1,255 @@
-"""Additive codebooks of low rank: how they are fitted, and how rows choose their codewords.
+"""Stages of additive codes: two codebooks of 16 codewords a byte, how they are fitted, and how rows choose from them.
 
-A row is approximated by a sum of codewords, one of 256 from each codebook (additive quantization, Babenko and
-Lempitsky, CVPR 2014), chosen by iterated conditional modes (local search quantization, Martinez et al., ECCV 2016 and
-2018). A codebook has a rank far below the dimension, so that codes are chosen from projections, and a model is small.
+A row is approximated by a sum of codewords, one from each codebook (additive quantization, Babenko and Lempitsky, CVPR
+2014), chosen by local search (Martinez et al., ECCV 2016 and 2018), here by whole bytes. A further stage codes what the
+stages before it leave (residual quantization).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from binrag.binarizers.codes import as_bytes, from_bytes
 from binrag.binarizers.fitting import principal_axes, sample
-from binrag.types import Float32, UInt8
+from binrag.types import Float32, Float64, UInt8
+
+SWEEPS = 4
+"""Passes over the bytes of a stage when a row is coded, at most."""
+
+MAX_GROUP = 8
+"""Coordinates of a byte, at most, where choosing starts."""
 
 K_MEANS_ROWS = 20_000
 K_MEANS_ROUNDS = 12
-_SHRINKAGE = 1.0
-_CHUNK = 4096
+_CHUNK = 1024
+_GRAM_MAX = 32767
 
 
-@dataclass(slots=True)
-class Codebooks:
-    """Codewords ĉ = Pₚᵀ c of each codebook p.
+@dataclass(slots=True, eq=False)
+class Stage:
+    """Two codebooks a byte, and where the choice from them starts.
 
     Attributes
     ----------
-    bases : float32 (n_codebooks, rank, dim)
-        Pₚ, orthonormal rows (or zero).
-    codewords : float32 (n_codebooks, rank, 256)
-        c, a column a codeword.
+    rotation : float32 (dim, n_bytes size) or None
+        To coordinates of which byte p has those from p size on; None: rows have them so.
+    starts : float32 (n_bytes, 2, size, 16)
+        Codewords of groups of coordinates, a column each: choosing starts with the pair nearest to a group.
+    codewords : float32 (32 n_bytes, dim)
+        Codeword v of half h of byte p is row 32 p + 16 h + v.
     """
 
-    bases: Float32
+    rotation: Float32 | None
+    starts: Float32
     codewords: Float32
-
-    @classmethod
-    def start(cls, rows: Float32, n_codebooks: int, rank: int, seed: int) -> tuple[Codebooks, UInt8]:
-        """Quantize rows by product quantization on balanced groups of principal axes, in stages.
-
-        A stage has about one codebook for every eight dimensions; a further one quantizes what the former leave. Groups
-        have equal products of variances, as eigenvalue allocation (optimized product quantization, Ge et al., CVPR
-        2013) makes them.
-
-        Parameters
-        ----------
-        rows : float32 (n, dim)
-            Centred.
-        n_codebooks, rank, seed : int
-            The seed draws the first codewords.
-
-        Returns
-        -------
-        codebooks : Codebooks
-        codes : uint8 (n, n_codebooks)
-        """
-        dim = rows.shape[1]
-        n_stages = -(-8 * n_codebooks // dim)
-        stages, codes, left = [], [], rows
-        for stage in range(n_stages):
-            n = n_codebooks * (stage + 1) // n_stages - n_codebooks * stage // n_stages
-            books = _product_quantizer(left, n, rank, seed + stage)
-            stages.append(books)
-            codes.append(books.choose(left, sweeps=0))
-            left = left - books.decode(codes[-1])
-        joint = cls(np.concatenate([s.bases for s in stages]), np.concatenate([s.codewords for s in stages]))
-        return joint, np.concatenate(codes, axis=1)
+    _coder: tuple[Any, ...] | None = field(default=None, init=False, repr=False)
 
     @property
-    def flat(self) -> Float32:
-        """All bases' rows, float32 (n_codebooks rank, dim)."""
-        return self.bases.reshape(-1, self.bases.shape[2])
+    def n_bytes(self) -> int:
+        """Bytes of a code."""
+        return len(self.starts)
 
-    def chooser(self, sweeps: int) -> Callable[[Float32, Float32, UInt8], None]:
-        """Return ``choose(projections, starts, codes)``, which fills codes; see `codeword_kernel`."""
-        from binrag.kernels.additive import codeword_kernel
-        from binrag.kernels.project import project
-
-        rank = self.bases.shape[1]
-        products = project(self.flat, np.ascontiguousarray(self.flat.T)).reshape(len(self.bases), rank, -1)
-        codewords = np.ascontiguousarray(self.codewords)
-        norms = (codewords**2).sum(axis=1)
-        kernel = codeword_kernel(rank)
-
-        def choose(projections: Float32, starts: Float32, codes: UInt8) -> None:
-            kernel(projections, starts, codewords, products, norms, codes, sweeps)
-
-        return choose
-
-    def choose(
-        self, rows: Float32, codes: UInt8 | None = None, *, predictor: Float32 | None = None, sweeps: int = 3
-    ) -> UInt8:
-        """Return the codes of rows, uint8 (n, n_codebooks); fitting only, where rounding decides nothing.
+    @classmethod
+    def start(cls, rows: Float32, n_bytes: int, seed: int, *, are_grouped: bool = False) -> Stage:
+        """Quantize groups of coordinates, each in two turns of k-means with 16 means.
 
         Parameters
         ----------
         rows : float32 (n, dim)
-            The rows.
-        codes : uint8 (n, n_codebooks), optional
-            Codes to start from.
-        predictor : float32 (dim, n_codebooks rank), optional
-            A map of rows to codewords to start near, where no codes are given; by default the bases.
-        sweeps : int
-            Passes over the codebooks, at most.
+        n_bytes : int
+            Up to dim.
+        seed : int
+            Draws the first means.
+        are_grouped : bool
+            Whether the rows' coordinates are those of `grouped_axes`; if not, they are turned to them.
         """
-        start = self.flat.T if predictor is None else predictor
-        chosen = np.zeros((len(rows), len(self.bases)), dtype=np.uint8) if codes is None else codes.copy()
-        choose = self.chooser(sweeps)
+        dim = rows.shape[1]
+        size = _group_size(n_bytes, dim)
+        some = rows[sample(len(rows), K_MEANS_ROWS, seed)]
+        axes = np.eye(dim, dtype=np.float32) if are_grouped else grouped_axes(rows, n_bytes)
+        rotation = np.ascontiguousarray(axes[:, : n_bytes * size])
+        projected = (some @ rotation).reshape(len(some), n_bytes, size)
+        starts = np.empty((n_bytes, 2, size, 16), dtype=np.float32)
+        codewords = np.empty((n_bytes, 2, 16, dim), dtype=np.float32)
+        draw = np.random.Generator(np.random.PCG64(seed))
+        for p in range(n_bytes):
+            left, own = projected[:, p], rotation[:, p * size : (p + 1) * size]
+            for half in range(2):
+                means, left = _k_means(left, draw)
+                starts[p, half], codewords[p, half] = means.T, means @ own.T
+        return cls(None if are_grouped else rotation, starts, codewords.reshape(-1, dim))
 
-        def work(first: int) -> None:
-            part = slice(first, first + _CHUNK)
-            projections = rows[part] @ self.flat.T
-            choose(projections, rows[part] @ start if codes is None else projections[:0], chosen[part])
+    def start_codes(self, rows: Float32) -> UInt8:
+        """Return where choosing starts, uint8 (n, n_bytes), for rows, float32 (n, dim)."""
+        from binrag.kernels.additive import product_codes
+        from binrag.kernels.project import project
 
-        _in_threads(work, range(0, len(rows), _CHUNK))
-        return chosen
+        n_bytes, _, size, _ = self.starts.shape
+        norms = (self.starts**2).sum(axis=2)
+        products = 2 * (self.starts[:, 0].transpose(0, 2, 1) @ self.starts[:, 1])
+        turned = rows[:, : n_bytes * size] if self.rotation is None else project(rows, self.rotation)
+        groups = np.ascontiguousarray(turned).reshape(len(rows), n_bytes, size)
+        codes = np.empty((len(rows), n_bytes), dtype=np.uint8)
+        product_codes(groups, self.starts, norms, products, codes)
+        return codes
 
-    def predictor(self, rows: Float32, codes: UInt8) -> Float32:
-        """Fit by least squares a map of rows to their codewords: where choosing starts well, float32 (dim, …)."""
-        moments = (rows.T @ rows).astype(np.float64)
-        moments[np.diag_indices_from(moments)] += 1e-6 * np.trace(moments) / len(moments)
-        products = np.zeros((rows.shape[1], self.flat.shape[0]))
+    def code(self, rows: Float32) -> UInt8:
+        """Return codes, uint8 (n, n_bytes), of rows, float32 (n, dim); a row's does not depend on its neighbours."""
+        from binrag.kernels.project import project
+
+        gram, weights, norms = self._integers()
+        codes = np.empty((len(rows), self.n_bytes), dtype=np.uint8)
         for first in range(0, len(rows), _CHUNK):
             part = slice(first, first + _CHUNK)
-            products += rows[part].T @ self.chosen_codewords(codes[part])
-        return np.linalg.solve(moments, products).astype(np.float32)
+            codes[part] = self.start_codes(rows[part])
+            self._choose(norms - project(rows[part], weights), gram, codes[part])
+        return codes
 
-    def turned(self, matrix: Float32) -> Codebooks:
-        """Return the codebooks whose codewords are these times a matrix, float32 (dim, dim)."""
-        bases, codewords = np.empty_like(self.bases), np.empty_like(self.codewords)
-        for p, basis in enumerate(self.bases):
-            axes, triangle = np.linalg.qr((basis @ matrix).T)
-            bases[p], codewords[p] = axes.T, triangle @ self.codewords[p]
-        return Codebooks(bases, codewords)
+    def improved(self, rows: Float32, codes: UInt8) -> UInt8:
+        """Return codes that start from others; fitting only, where rounding decides nothing."""
+        gram, weights, norms = self._integers()
+        codes = codes.copy()
 
-    def reordered(self, order: npt.NDArray[np.int64], labels: UInt8) -> Codebooks:
-        """Return the codebooks in another order, each codeword at the value that its label says."""
-        codewords = np.empty_like(self.codewords)
-        for p, source in enumerate(order):
-            codewords[p][:, labels[source]] = self.codewords[source]
-        return Codebooks(self.bases[order], codewords)
+        def work(part: slice) -> None:
+            self._choose(norms - rows[part] @ weights, gram, codes[part])
 
-    def chosen_codewords(self, codes: UInt8) -> Float32:
-        """Return the codewords of codes side by side, float32 (n, n_codebooks rank): times `flat`, the rows."""
-        columns = [book.T[codes[:, p]] for p, book in enumerate(self.codewords)]
-        return np.concatenate(columns, axis=1)
+        _in_threads(work, (slice(first, first + _CHUNK) for first in range(0, len(rows), _CHUNK)))
+        return codes
 
-    def decode(self, codes: UInt8) -> Float32:
-        """Return the sums of the codewords, float32 (n, dim)."""
-        out = np.empty((len(codes), self.bases.shape[2]), dtype=np.float32)
-        for start in range(0, len(codes), _CHUNK):
-            out[start : start + _CHUNK] = self.chosen_codewords(codes[start : start + _CHUNK]) @ self.flat
-        return out
+    def _choose(self, base: Float32, gram: Any, codes: UInt8) -> None:
+        from binrag.kernels.additive import choose
 
-    def refit(self, residuals: Float32, codes: UInt8) -> None:
-        """Fit one codebook after another to what the others leave: class means, cut down to the rank.
+        choose(base, gram, codes, SWEEPS)
+
+    def _integers(self) -> tuple[Any, ...]:
+        """Return what choosing needs, in units of which the largest product of codewords has 32,767."""
+        if self._coder is None:
+            from binrag.kernels.project import project
+
+            products = project(self.codewords, np.ascontiguousarray(self.codewords.T))
+            unit = max(float(np.abs(products).max()), 1e-30) * 2 / _GRAM_MAX
+            gram = np.rint(products * (2 / unit)).astype(np.int16)
+            weights = np.ascontiguousarray(self.codewords.T * np.float32(2 / unit))
+            norms = np.diagonal(products) / np.float32(unit)
+            self._coder = gram, weights, norms
+        return self._coder
+
+    def subtract(self, rows: Float32, codes: UInt8) -> None:
+        """Subtract from rows, float32 (n, dim), what their codes decode to, in place."""
+        from binrag.kernels.additive import subtract_codewords
+
+        subtract_codewords(rows, codes, self.codewords)
+
+    def refitted(self, rows: Float32, codes: UInt8, ridge: float) -> Stage:
+        """Return the stage whose codewords are the best for these codes, by least squares.
 
         Parameters
         ----------
-        residuals : float32 (n, dim)
-            Rows less `decode(codes)`; kept so, in place.
-        codes : uint8 (n, n_codebooks)
+        rows : float32 (n, dim)
+        codes : uint8 (n, n_bytes)
+        ridge : float
+            How many rows' worth a codeword is drawn to what it was.
         """
-        from binrag.kernels.additive import add_by_class
+        from binrag.kernels.additive import count_codewords
 
-        for p in range(len(self.bases)):
-            own = np.ascontiguousarray(codes[:, p])
-            sums, counts = _class_sums(residuals, own)
-            before = self.codewords[p].T @ self.bases[p]
-            means = before + sums / (counts + _SHRINKAGE)[:, None]
-            weighted = (means * np.sqrt(counts)[:, None]).astype(np.float64)
-            basis = np.linalg.qr(weighted.T @ (weighted @ self.bases[p].T))[0].T.astype(np.float32)
-            self.bases[p], self.codewords[p] = basis, basis @ means.T
-            change = before - self.codewords[p].T @ basis
+        n_codewords, dim = self.codewords.shape
 
-            def work(part: slice, own: UInt8 = own, change: Float32 = change) -> None:
-                add_by_class(residuals[part], own[part], change)
+        def work(part: slice) -> tuple[Float32, Float32]:
+            counts, sums = np.zeros((n_codewords, n_codewords), np.float32), np.zeros((n_codewords, dim), np.float32)
+            count_codewords(rows[part], codes[part], counts, sums)
+            return counts, sums
 
-            _in_threads(work, _parts(len(own)))
+        found = _in_threads(work, _parts(len(rows)))
+        counts, sums = (np.asarray(np.sum(parts, axis=0, dtype=np.float64)) for parts in zip(*found, strict=True))
+        counts[np.diag_indices(n_codewords)] += ridge
+        solved = np.linalg.solve(counts, sums + ridge * self.codewords).astype(np.float32)
+        return Stage(self.rotation, self.starts, solved)
+
+    def halved(self) -> Stage:
+        """Return the stage in half precision."""
+        rotation = None if self.rotation is None else half(self.rotation)
+        return Stage(rotation, half(self.starts), half(self.codewords))
+
+    def turned(self, forward: Float32, backward: Float32) -> Stage:
+        """Return the stage for rows y · forward, where this one is for y; float32 (dim, dim), backward its inverse."""
+        _, _, size, _ = self.starts.shape
+        rotation = backward[:, : self.n_bytes * size] if self.rotation is None else backward @ self.rotation
+        return Stage(rotation, self.starts, self.codewords @ forward)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the number of bytes and the arrays, in half precision."""
+        return {
+            "n_bytes": self.n_bytes,
+            "rotation": None if self.rotation is None else as_bytes(self.rotation, "<f2"),
+            "starts": as_bytes(self.starts, "<f2"),
+            "codewords": as_bytes(self.codewords, "<f2"),
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], dim: int) -> Stage:
+        """Rebuild from `get_config`."""
+        n_bytes = config["n_bytes"]
+        rotation = None if config["rotation"] is None else from_bytes(config["rotation"], (dim, -1), "<f2")
+        starts = from_bytes(config["starts"], (n_bytes, 2, -1, 16), "<f2")
+        return cls(rotation, starts, from_bytes(config["codewords"], (32 * n_bytes, dim), "<f2"))
 
 
-def _class_sums(rows: Float32, codes: UInt8) -> tuple[Float32, Float32]:
-    from binrag.kernels.additive import class_sums
+def fitted_stage(
+    rows: Float32, stage: Stage, n_rounds: int, ridge: float, report: Callable[[], None] = lambda: None
+) -> Stage:
+    """Refit a stage's codewords by turns with the codes of rows, float32 (n, dim), which go on from turn to turn."""
+    codes = stage.start_codes(rows)
+    for _ in range(n_rounds):
+        stage = stage.refitted(rows, codes, ridge)
+        codes = stage.improved(rows, codes)
+        report()
+    return stage.refitted(rows, codes, ridge).halved()
 
-    def work(part: slice) -> tuple[Float32, npt.NDArray[np.int64]]:
-        sums, counts = np.zeros((256, rows.shape[1]), dtype=np.float32), np.zeros(256, dtype=np.int64)
-        class_sums(rows[part], codes[part], sums, counts)
-        return sums, counts
 
-    found = _in_threads(work, _parts(len(rows)))
-    return sum(sums for sums, _ in found), sum(counts for _, counts in found).astype(np.float32)
-
-
-def _product_quantizer(rows: Float32, n_codebooks: int, rank: int, seed: int) -> Codebooks:
-    """Fit k-means on balanced groups of the rows' principal axes."""
-    dim = rows.shape[1]
-    variances, axes = principal_axes(rows)
-    size = min(rank, max(1, dim // n_codebooks))
-    bases = np.zeros((n_codebooks, rank, dim), dtype=np.float32)
-    for p, group in enumerate(_balanced_groups(variances, n_codebooks, size)):
-        bases[p, : len(group)] = axes[:, group].T
-    some = rows[sample(len(rows), K_MEANS_ROWS, seed)]
-    values = (some @ bases.reshape(-1, dim).T).reshape(len(some), n_codebooks, rank)
-    draw = np.random.Generator(np.random.PCG64(seed))
-    books = Codebooks(bases, np.empty((n_codebooks, rank, 256), dtype=np.float32))
-    for p in range(n_codebooks):
-        books.codewords[p] = values[draw.choice(len(some), 256, replace=len(some) < 256), p].T
+def _k_means(rows: Float32, draw: np.random.Generator) -> tuple[Float32, Float32]:
+    """Return 16 means of rows, float32 (16, size), and the rows less the nearest."""
+    means = rows[draw.choice(len(rows), 16, replace=len(rows) < 16)].copy()
+    nearest = _nearest(rows, means)
     for _ in range(K_MEANS_ROUNDS):
-        codes = books.choose(some, sweeps=0)
-        for p in range(n_codebooks):
-            sums, counts = _class_sums(np.ascontiguousarray(values[:, p]), np.ascontiguousarray(codes[:, p]))
-            used = counts > 0  # a codeword without rows stays where it is
-            books.codewords[p][:, used] = (sums[used] / counts[used, None]).T
-    return books
+        members = (nearest == np.arange(16)[:, None]).astype(np.float32)
+        counts = members.sum(axis=1, keepdims=True)
+        means = np.where(counts > 0, members @ rows / np.maximum(counts, 1), means)  # one without rows stays
+        nearest = _nearest(rows, means)
+    return means, rows - means[nearest]
 
 
-def _balanced_groups(variances: npt.NDArray[np.float64], n_groups: int, size: int) -> list[list[int]]:
+def _nearest(rows: Float32, means: Float32) -> Any:
+    return ((means**2).sum(axis=1) - 2 * rows @ means.T).argmin(axis=1)
+
+
+def half(array: Float32) -> Float32:
+    """Return an array rounded to half precision, float32."""
+    return array.astype(np.float16).astype(np.float32)
+
+
+def _group_size(n_bytes: int, dim: int) -> int:
+    return min(MAX_GROUP, dim // n_bytes)
+
+
+def grouped_axes(rows: Float32, n_bytes: int) -> Float32:
+    """Return the principal axes of rows in an order that suits a stage, float32 (dim, dim): a column each.
+
+    Groups of them, one a byte, have equal products of variances, as eigenvalue allocation (optimized product
+    quantization, Ge et al., CVPR 2013) makes them; the axes of least variance, which have no group, come last.
+    """
+    variances, axes = principal_axes(rows)
+    groups = _balanced_groups(variances, n_bytes, _group_size(n_bytes, len(axes)))
+    dealt = [axis for group in groups for axis in group]
+    return np.asarray(axes[:, dealt + [axis for axis in range(len(axes)) if axis not in set(dealt)]])
+
+
+def _balanced_groups(variances: Float64, n_groups: int, size: int) -> list[list[int]]:
     """Deal the first axes to groups of `size`: the next to the group of the smallest product of variances."""
     groups: list[list[int]] = [[] for _ in range(n_groups)]
     logs = np.log(np.maximum(variances[: n_groups * size], 1e-30))
@@ -241,6 +270,6 @@ def _parts(n: int) -> Iterator[slice]:
     return (slice(n * i // k, n * (i + 1) // k) for i in range(k))
 
 
-def _in_threads(work: Callable[[Any], Any], parts: Any) -> list[Any]:
+def _in_threads(work: Callable[[slice], Any], parts: Iterable[slice]) -> list[Any]:
     with ThreadPoolExecutor(_n_threads()) as pool:
         return list(pool.map(work, parts))

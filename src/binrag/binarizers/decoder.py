@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from binrag.binarizers.codes import as_bytes, check_dim, linear_tables, offset_of, pack_bits, rescale_factors
-from binrag.binarizers.planes import weight_planes
-from binrag.types import Codes, Float32, Float64, Query
+from binrag.binarizers.costs import scan_costs
+from binrag.types import Codes, CodeShape, Float32, Float64, Query
 
 Bits = npt.NDArray[np.bool_]
 
@@ -27,7 +27,7 @@ class LinearDecoder:
         Words that are scanned; they hold the first bits, and the rest the others.
     nested : bool
         Whether the words are fit for the Hamming scan: they are compared with the words of x − μ at x = q, which finds
-        more than the signs of the weights. If not, they are scanned with weight planes.
+        more than the signs of the weights. If not, they are scanned by tables.
     """
 
     component_id: ClassVar[str]
@@ -36,14 +36,13 @@ class LinearDecoder:
         self.mean = mean
         self.dim = len(mean)
         self.n_bits = n_bits
-        self.n_words = n_words
-        self.n_rest = max(0, -(-(n_bits - 64 * n_words) // 8))
+        self.shape = CodeShape(n_words, max(0, -(-(n_bits - 64 * n_words) // 8)), by_tables=not nested)
         self.nested = nested
 
     @property
     def code_bytes(self) -> int:
         """Bytes a row in memory, its rescale factor counted."""
-        return 8 * self.n_words + self.n_rest + 2
+        return self.shape.code_bytes
 
     def _code(self, centred: Float32) -> tuple[Bits, Float64, Float64]:
         """Return bits (n, n_bits), ‖y‖² (n,) and ⟨y, ŷ⟩ (n,) of x − μ, float32 (n, dim)."""
@@ -59,7 +58,7 @@ class LinearDecoder:
 
     def _tables(self, vector: Float32, weights: Float32) -> Float32:
         """Return what the bytes of a code add to ⟨q, x̂ − μ⟩, float32 (8 n_words + n_rest, 256)."""
-        return linear_tables(weights, 8 * self.n_words + self.n_rest)
+        return linear_tables(weights, 8 * self.shape.n_words + self.shape.n_rest)
 
     def transform(self, vectors: Float32) -> Codes:
         """Code vectors.
@@ -83,7 +82,7 @@ class LinearDecoder:
         """
         check_dim(vectors.shape[1], self.dim)
         bits, norms2, products = self._code(vectors - self.mean)
-        n_scanned = 64 * self.n_words
+        n_scanned = 64 * self.shape.n_words
         rest = np.packbits(bits[:, n_scanned:], axis=1, bitorder="little")
         return Codes(pack_bits(bits[:, :n_scanned]), rest, rescale_factors(norms2, products))
 
@@ -98,11 +97,10 @@ class LinearDecoder:
         check_dim(len(vector), self.dim)
         weights = self._weights(vector)
         offset = offset_of(vector, self.mean)
+        tables = self._tables(vector, weights)
         if self.nested:
-            planes, scales = pack_bits(self._signs((vector - self.mean)[None])), None
-        else:
-            planes, scales = weight_planes(weights[: 64 * self.n_words])
-        return Query(vector, planes, self._tables(vector, weights), offset, scales)
+            return Query(vector, pack_bits(self._signs((vector - self.mean)[None]))[0], tables, offset)
+        return Query(vector, None, tables, offset, scan_costs(tables[: 8 * self.shape.n_words]))
 
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` needs; a subclass adds its own."""

@@ -1,4 +1,4 @@
-"""What fitting shares: rows that are fit to be learned from, the space in which errors count, its axes, and bits.
+"""What fitting shares: rows that are fit to be learned from, the space in which errors count, and its axes.
 
 Only fitting comes here, so products may go through BLAS: their last digits decide nothing that a file promises.
 """
@@ -21,9 +21,6 @@ N_STAND_INS = 2000
 
 MIN_DIM = 64
 """Below this many dimensions a code has no word to scan."""
-
-STEPS = (1.596, 0.996, 0.586, 0.335, 0.188, 0.104, 0.0569, 0.0308)
-"""Best uniform steps for a standard normal variable in 2, 4, … 256 levels (J. Max, 1960, table II)."""
 
 
 def checked_rows(vectors: Float32, least: int) -> Float32:
@@ -170,32 +167,6 @@ def principal_axes(rows: Float32) -> tuple[Float64, Float32]:
     axes = axes[:, ::-1]
     axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), np.arange(len(axes))] < 0, -1, 1)
     return np.maximum(values[::-1], 0), axes.astype(np.float32)
-
-
-def allocated_bits(variances: Float64, n_bits: int) -> Int64:
-    """Deal out bits: each goes to the dimension of the largest variance left, which falls to a quarter by it.
-
-    (SQUASH, arXiv 2502.01528.) No dimension gets more than eight.
-
-    Parameters
-    ----------
-    variances : float64 (dim,)
-        Not negative.
-    n_bits : int
-        At most 8 dim.
-
-    Returns
-    -------
-    int64 (dim,)
-        Bits a dimension; they sum to `n_bits`.
-    """
-    left = variances.astype(np.float64)
-    widths = np.zeros(len(left), dtype=np.int64)
-    for _ in range(n_bits):
-        widest = int(left.argmax())
-        widths[widest] += 1
-        left[widest] = left[widest] / 4 if widths[widest] < len(STEPS) else -1
-    return widths
 
 
 def uniform_codes(scaled: npt.NDArray[np.floating], widths: Int64) -> Int64:

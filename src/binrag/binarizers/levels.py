@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from binrag.binarizers.codes import as_bytes, from_bytes
 from binrag.binarizers.decoder import Bits, LinearDecoder, row_sums
-from binrag.binarizers.fitting import STEPS, checked_code_bytes, checked_rows, sample, uniform_codes
+from binrag.binarizers.fitting import checked_code_bytes, checked_rows, sample, uniform_codes
 from binrag.binarizers.sign import RotatedSignBinarizer
 from binrag.errors import InvalidInput
 from binrag.registry import register
+from binrag.scalars import STEPS
 from binrag.types import Float32, Float64, Int64, Progress
 
 MAX_ROWS = 20_000
@@ -107,7 +108,7 @@ class LevelsBinarizer(LevelDecoder):
         return _rotated(centred, self.flips)
 
     def _signs(self, centred: Float32) -> Bits:
-        return np.asarray(_rotated(centred, self.flips)[:, : 64 * self.n_words] >= 0)
+        return np.asarray(_rotated(centred, self.flips)[:, : 64 * self.shape.n_words] >= 0)
 
     def _query_coordinates(self, vector: Float32) -> Float32:
         return np.asarray(_rotated(vector[None], self.flips)[0])
@@ -165,7 +166,7 @@ class LloydMaxBinarizer(LinearDecoder):
     """One, two, four or eight bits a dimension, in the levels of least squared error, after a rotation or none.
 
     Levels that are not evenly spaced are not linear in their bits, so bytes hold whole dimensions, of which tables by
-    byte are exact. The words are the first bytes, scanned with weight planes, by what is linear in the levels.
+    byte are exact. The words are the first bytes, scanned by tables of their halves, which are exact up to four bits.
 
     Parameters
     ----------
@@ -184,8 +185,6 @@ class LloydMaxBinarizer(LinearDecoder):
         self.flips = flips
         self.width = levels.shape[1].bit_length() - 1
         super().__init__(mean, len(mean) * self.width, len(mean) * self.width // 64, nested=False)
-        signs = np.where(np.arange(1 << self.width)[:, None] >> np.arange(self.width) & 1, 1, -1)
-        self._slopes = (levels @ signs.astype(np.float32)) / np.float32(len(signs))
 
     def _code(self, centred: Float32) -> tuple[Bits, Float64, Float64]:
         y = _rotated(centred, self.flips)
@@ -197,13 +196,13 @@ class LloydMaxBinarizer(LinearDecoder):
         return bits, row_sums(y**2), row_sums(y * levels)
 
     def _weights(self, vector: Float32) -> Float32:
-        """Return what comes nearest to a weight a bit, for the scan."""
-        return np.asarray((_rotated(vector[None], self.flips)[0][:, None] * self._slopes).reshape(-1))
+        """Return the coordinates of the query: levels that are not evenly spaced have no weight a bit."""
+        return np.asarray(_rotated(vector[None], self.flips)[0])
 
     def _tables(self, vector: Float32, weights: Float32) -> Float32:
         a_byte = 8 // self.width
-        values = np.zeros((8 * self.n_words + self.n_rest, a_byte, self.levels.shape[1]), dtype=np.float32)
-        values.reshape(-1, self.levels.shape[1])[: self.dim] = _rotated(vector[None], self.flips).T * self.levels
+        values = np.zeros((8 * self.shape.n_words + self.shape.n_rest, a_byte, self.levels.shape[1]), dtype=np.float32)
+        values.reshape(-1, self.levels.shape[1])[: self.dim] = weights[:, None] * self.levels
         tables = np.zeros((len(values), 256), dtype=np.float32)
         for i in range(a_byte):
             tables += values[:, i, np.arange(256) >> self.width * i & (self.levels.shape[1] - 1)]

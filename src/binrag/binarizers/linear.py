@@ -14,9 +14,7 @@ import numpy as np
 from binrag.binarizers.codes import as_bytes, from_bytes
 from binrag.binarizers.decoder import Bits, LinearDecoder, row_sums, row_times, signed
 from binrag.binarizers.fitting import (
-    STEPS,
     QuerySpace,
-    allocated_bits,
     checked_code_bytes,
     checked_rows,
     least_squares,
@@ -27,6 +25,7 @@ from binrag.binarizers.fitting import (
 from binrag.binarizers.itq import ItqBinarizer
 from binrag.errors import InvalidInput
 from binrag.registry import register
+from binrag.scalars import STEPS, allocated_bits
 from binrag.types import Float32, Float64, Progress
 
 MAX_ROWS = 50_000
@@ -39,7 +38,7 @@ N_SWEEPS = 8
 class LinearBinarizer(LinearDecoder):
     """Codes whose bits were chosen together for the decoder's sake.
 
-    Shape "compact": all bits are free, in the order of ‖W_j‖, and scanned with weight planes. Shape "nested": the words
+    Shape "compact": all bits are free, in the order of ‖W_j‖, and scanned by tables. Shape "nested": the words
     hold ITQ signs, fit for the Hamming scan, and the rest holds bits fitted to what the signs leave.
 
     Parameters
@@ -115,6 +114,7 @@ class LinearBinarizer(LinearDecoder):
         progress: Progress = None,
         shape: Literal["compact", "nested"] = "compact",
         n_rounds: int = 20,
+        n_turns: int = 50,
     ) -> Self:
         """Fit W and the codes by turns.
 
@@ -134,6 +134,8 @@ class LinearBinarizer(LinearDecoder):
             See the class.
         n_rounds : int
             Turns.
+        n_turns : int
+            Turns of the ITQ rotation; nested codes only.
 
         Raises
         ------
@@ -155,7 +157,8 @@ class LinearBinarizer(LinearDecoder):
                 raise InvalidInput(
                     f"code_bytes is {code_bytes}, nested codes of {dim} dimensions take over {n_signs // 8 + 2}"
                 )
-            rotation = ItqBinarizer.fit(chosen, code_bytes=n_signs // 8 + 2, seed=seed).rotation
+            options = {"code_bytes": n_signs // 8 + 2, "seed": seed, "n_iterations": n_turns}
+            rotation = ItqBinarizer.fit(chosen, **options).rotation
             signs = signed((chosen - space.mean) @ rotation > 0)
         decoder = fitted_decoder(rows, signs, n_bits, n_rounds, progress)
         return cls(space.mean, space.root, space.inverse @ decoder.T, rotation)

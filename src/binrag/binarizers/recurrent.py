@@ -100,7 +100,7 @@ class RecurrentBinarizer(LinearDecoder):
     """Planes of signs, each of what the planes before it leave, with a linear decoder for all of them.
 
     Nested if plane 0 has 64 ⌊dim / 64⌋ bits: the words hold plane 0, which is scanned by Hamming distance with the
-    signs of a map of the query, and the rest holds the other planes. Else compact, and scanned with weight planes.
+    signs of a map of the query, and the rest holds the other planes. Else compact, and scanned by tables.
 
     Parameters
     ----------

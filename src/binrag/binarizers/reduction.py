@@ -54,7 +54,7 @@ class ReducedBinarizer:
         self.row_map = row_map
         self.inner = inner
         self.dim = len(mean)
-        self.n_bits, self.n_words, self.n_rest = inner.n_bits, inner.n_words, inner.n_rest
+        self.n_bits, self.shape = inner.n_bits, inner.shape
         self.code_bytes = inner.code_bytes
 
     @classmethod

@@ -14,7 +14,7 @@ import numpy as np
 from binrag.binarizers.codes import as_bytes, from_bytes, linear_tables, offset_of, pack_bits, rescale_factors
 from binrag.errors import InvalidInput
 from binrag.registry import register
-from binrag.types import Codes, Float32, Query
+from binrag.types import Codes, CodeShape, Float32, Query
 
 MAX_DIM = 4096
 
@@ -46,9 +46,8 @@ class SignBinarizer:
             raise InvalidInput(f"the mean has shape {np.shape(mean)}, expected ({dim},)")
         self.dim = dim
         self.n_bits = dim
-        self.n_words = -(-dim // 64)
-        self.n_rest = 0
-        self.code_bytes = 8 * self.n_words + 2
+        self.shape = CodeShape(-(-dim // 64))
+        self.code_bytes = self.shape.code_bytes
         self.mean = None if mean is None else np.asarray(mean, dtype=np.float32)
 
     def _project(self, vectors: Float32) -> Float32:
@@ -90,12 +89,12 @@ class SignBinarizer:
         Returns
         -------
         Query
-            The weights of the bits are R q. The plane for the scan is sign(R q) of the uncentred query: it is the
+            The weights of the bits are R q. The words for the scan are sign(R q) of the uncentred query: that is the
             code nearest to the weights.
         """
         weights = self._project(vector[None])[0]
         offset = 0.0 if self.mean is None else offset_of(vector, self.mean)
-        return Query(vector, pack_bits(weights[None] > 0), linear_tables(weights, 8 * self.n_words), offset)
+        return Query(vector, pack_bits(weights[None] > 0)[0], linear_tables(weights, 8 * self.shape.n_words), offset)
 
     def get_config(self) -> dict[str, Any]:
         """Return the dimension and the mean."""

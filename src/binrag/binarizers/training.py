@@ -9,20 +9,18 @@ uninterrupted one does. The only module that imports torch.
 
 from __future__ import annotations
 
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import msgpack
 import numpy as np
 
-from binrag.binarizers.artefact import CHECKPOINT, read_sealed, write_sealed
+from binrag.binarizers.artefact import CHECKPOINT, read_sealed, versions, write_sealed
 from binrag.binarizers.decoder import signed
 from binrag.binarizers.fitting import checked_rows, least_squares, sample
 from binrag.binarizers.recurrent import MAX_ROWS, RecurrentBinarizer, SignMap, scan_bits
@@ -426,21 +424,13 @@ def _run(trainer: Trainer, path: Path | None, every: int, progress: Progress) ->
     return recall
 
 
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:  # imported from its sources
-        return "not installed"
-
-
 def _provenance(trainer: Trainer, recall: float) -> dict[str, Any]:
-    versions = {name: _version(name) for name in ("binrag", "numpy", "torch")}
     scores = {"loss": trainer.loss, "recall_at_10_before": trainer.recall_before, "recall_at_10": recall}
     return {
         "method": "recurrent, distilled",
         **trainer.identity,
         "scores": scores,
-        "versions": {**versions, "python": platform.python_version()},
+        "versions": versions("binrag", "numpy", "torch"),
         "device": trainer.device.type,
         "seconds": trainer.seconds,
     }

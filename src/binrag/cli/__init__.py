@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from binrag.cli.parser import make_parser
@@ -36,6 +38,20 @@ def _show_warning(message: Warning | str, *_: Any) -> None:
     print(f"binrag: {message}", file=sys.stderr)
 
 
+@contextmanager
+def _announcing() -> Iterator[None]:
+    """Print what warns and what is logged, as lines of ours on standard error."""
+    handler, log = logging.StreamHandler(sys.stderr), logging.getLogger("binrag")
+    handler.setFormatter(logging.Formatter("binrag: %(message)s"))
+    log.addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
+            yield
+    finally:
+        log.removeHandler(handler)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
 
@@ -46,8 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = make_parser().parse_args(arguments)
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning  # type: ignore[assignment]
+        with _announcing():
             return int(options.run(options))
     except BinragError as error:
         print(f"binrag: {error}", file=sys.stderr)

@@ -7,19 +7,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from itertools import chain, islice
 from typing import Any
 
 from binrag.cli.commands import quiet_loading
+from binrag.cli.lines import bar, count_lines, good_records, read_lines
 from binrag.cli.output import as_json
-from binrag.errors import BinragError, InvalidInput, StoreNotFound
-from binrag.readers import BadLine, Record, read_jsonl
+from binrag.errors import BinragError, StoreNotFound
+from binrag.readers import Record
 from binrag.store import Store
 from binrag.store.settings import checked_count
 from binrag.types import Document, StoreInfo
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
-_SKIPPED = 6
+SKIPPED = 6
+"""The exit code when lines were skipped."""
 
 
 @dataclass(slots=True)
@@ -30,6 +32,10 @@ class Summary:
     unchanged: int = 0
     repeated: int = 0
     skipped: int = 0
+
+    def skip(self) -> None:
+        """Count a line that was skipped."""
+        self.skipped += 1
 
     def __str__(self) -> str:
         return (
@@ -42,25 +48,46 @@ def add(options: argparse.Namespace) -> int:
     """Add the lines of all inputs; 6 if some were skipped."""
     checked_count("--commit-every", options.commit_every)
     existing = _existing(options.store)
-    lines = _lines(options.input, existing.dim if existing else None)
-    total = None if "-" in options.input else sum(_count_lines(name) for name in options.input)
-    summary = Summary()
-    first = _next_records(lines, options, summary)
-    with _open(options, existing, first) as store, _bar(options.quiet, total) as bar:
-        bar.update(summary.skipped)
+    total, summary = count_lines(options.input), Summary()
+    lines = read_lines(options.input, existing.dim if existing else None)
+    records = good_records(lines, options.on_error, summary.skip)
+    first = list(islice(records, options.commit_every))
+    with _open(options, existing, first) as store:
         try:
-            records = first
-            while records:
-                _add_records(store, records, options.batch_size, summary, bar)
-                before = summary.skipped
-                records = _next_records(lines, options, summary)
-                bar.update(summary.skipped - before)
+            with bar("adding", total, options.quiet) as shown:
+                fill(store, chain(first, records), summary, shown, options.commit_every, options.batch_size)
         except (KeyboardInterrupt, BinragError):
             print(f"binrag: until here {summary}; the same command goes on from there", file=sys.stderr)
             raise
         facts = {**asdict(summary), "count": store.count()}
     print(as_json(facts) if options.json else f"{summary}; the store holds {facts['count']:,} documents")
-    return _SKIPPED if summary.skipped else 0
+    return SKIPPED if summary.skipped else 0
+
+
+def fill(
+    store: Store, records: Iterator[Record], summary: Summary, shown: Any, commit_every: int, batch_size: int
+) -> None:
+    """Add records to a store, a commit each `commit_every` of them, and count what became of them.
+
+    Parameters
+    ----------
+    store : Store
+        Open for writing, with an encoder if a record has no vector.
+    records : iterator of Record
+        Read a commit's worth at a time.
+    summary : Summary
+        Counts, in place.
+    shown : tqdm
+        The bar, which moves by lines, those skipped among them.
+    commit_every, batch_size : int
+        Records a commit, and texts encoded at once.
+    """
+    n_skipped = 0
+    while some := list(islice(records, commit_every)):
+        shown.update(summary.skipped - n_skipped)
+        n_skipped = summary.skipped
+        _add_records(store, some, batch_size, summary, shown)
+    shown.update(summary.skipped - n_skipped)
 
 
 def _existing(path: str) -> StoreInfo | None:
@@ -68,42 +95,6 @@ def _existing(path: str) -> StoreInfo | None:
     with suppress(StoreNotFound), Store.open(path, "r") as store:
         return store.info()
     return None
-
-
-def _lines(inputs: list[str], dim: int | None) -> Iterator[Record | BadLine]:
-    for name in inputs:
-        if name == "-":
-            yield from read_jsonl(sys.stdin.buffer, "standard input", dim)
-            continue
-        try:
-            with Path(name).open("rb") as file:
-                yield from read_jsonl(file, name, dim)
-        except OSError as error:
-            raise InvalidInput(f"cannot read {name}: {error.strerror}") from error
-
-
-def _count_lines(name: str) -> int:
-    try:
-        with Path(name).open("rb") as file:
-            return sum(1 for line in file if line.strip())
-    except OSError as error:
-        raise InvalidInput(f"cannot read {name}: {error.strerror}") from error
-
-
-def _next_records(lines: Iterator[Record | BadLine], options: argparse.Namespace, summary: Summary) -> list[Record]:
-    """Return the records of one commit, reporting bad lines."""
-    records: list[Record] = []
-    for line in lines:
-        if isinstance(line, BadLine):
-            if options.on_error == "fatal":
-                raise InvalidInput(f"{line}; --on-error skip passes such lines over")
-            print(f"binrag: skipped {line}", file=sys.stderr)
-            summary.skipped += 1
-            continue
-        records.append(line)
-        if len(records) >= options.commit_every:
-            break
-    return records
 
 
 def _open(options: argparse.Namespace, existing: StoreInfo | None, records: list[Record]) -> Store:
@@ -118,14 +109,9 @@ def _open(options: argparse.Namespace, existing: StoreInfo | None, records: list
         encoder=encoder,
         keep_vectors=options.keep_vectors,
         binarizer=options.binarizer,
+        auto_fit=options.auto_fit,
         lock_timeout=options.lock_timeout,
     )
-
-
-def _bar(quiet: bool, total: int | None) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(total=total, desc="adding", unit="doc", disable=quiet, file=sys.stderr)
 
 
 def _add_records(store: Store, records: list[Record], batch_size: int, summary: Summary, bar: Any) -> None:

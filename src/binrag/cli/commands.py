@@ -108,10 +108,12 @@ def probe(options: argparse.Namespace) -> int:
 def info(options: argparse.Namespace) -> int:
     """Print settings, rows and bytes."""
     with Store.open(options.store, "r") as store:
-        facts: dict[str, Any] = {**asdict(store.info()), **asdict(store.stats())}
+        about, stats = store.info(), store.stats()
+    facts: dict[str, Any] = {**asdict(about), **asdict(stats)}
     if options.json:
         print(as_json(facts))
         return 0
+    facts["training_gain"] = stats.training_gain and str(stats.training_gain)
     width = max(len(name) for name in facts)
     for name, value in facts.items():
         is_size = name.endswith("_bytes") and name != "code_bytes"

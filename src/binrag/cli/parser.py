@@ -9,7 +9,7 @@ from binrag import __version__
 from binrag.cli import commands
 from binrag.cli.add import DEFAULT_ENCODER, add
 from binrag.cli.demo import demo
-from binrag.cli.train import train
+from binrag.cli.train import recode, train
 from binrag.store.space import BINARIZERS
 from binrag.store.training import KINDS
 from binrag.types import KeepVectors
@@ -22,7 +22,7 @@ exit codes:
   3    not a store, damaged, or of another format version
   4    locked by another writer
   5    another encoder, dimension or binarizer than the store's
-  6    done, but input lines were skipped (add --on-error skip)
+  6    done, but input lines were skipped (--on-error skip)
   130  interrupted
 """
 
@@ -59,6 +59,13 @@ def _add_add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument("--commit-every", type=int, default=1000, help="documents a commit (default: %(default)s)")
     command.add_argument("--keep-vectors", choices=get_args(KeepVectors), help="for a new store (default: int8)")
     command.add_argument("--binarizer", choices=sorted(BINARIZERS), help="for a new store (default: auto)")
+    command.add_argument(
+        "--no-auto-fit",
+        dest="auto_fit",
+        action="store_false",
+        default=None,
+        help="for a new store: leave its codes signs when there are enough documents to fit codes to",
+    )
     command.add_argument("--lock-timeout", type=float, default=10.0, help="seconds to wait for another writer")
     command.add_argument("--quiet", action="store_true", help="no progress bar")
     command.add_argument("--json", action="store_true", help="print a JSON summary")
@@ -107,20 +114,41 @@ def _add_readers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
 def _add_train(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = subparsers.add_parser(
         "train",
-        help="fit a binarizer to a store's documents, and code them anew",
+        help="fit a binarizer to documents, and code a store's anew",
         description="Fit a binarizer to the vectors of a store, say what it gains on held-out queries, and give every "
-        "document a new code. Or fit one to the vectors of a .npy file and write it to --artefact.",
+        "document a new code. Or fit one to the documents of a .jsonl file, read as by `binrag add` and encoded with "
+        "--encoder, or to the vectors of a .npy file, and write it to --artefact, for stores to come.",
     )
-    command.add_argument("source", help="a store's file, or a .npy file of float vectors (n, dim)")
-    command.add_argument("--kind", choices=list(KINDS), default="nested", help="default: %(default)s")
+    command.add_argument(
+        "source",
+        help="a store's file; a .jsonl file of documents, - for standard input; or a .npy file of float vectors "
+        "(n, dim)",
+    )
+    command.add_argument("--kind", choices=list(KINDS), default="additive", help="default: %(default)s")
     command.add_argument("--code-bytes", type=int, help="bytes a row, everything counted (default: by kind)")
     command.add_argument("--queries", metavar="FILE", help="text file, one query a line, or a .npy file of vectors")
     command.add_argument("--sentences", action="store_true", help="sentences of the documents stand in for queries")
     command.add_argument("--adapt", metavar="ARTEFACT", help="start from this binarizer: a file, or a name of binrag's")
     command.add_argument("--artefact", metavar="FILE", help="write the binarizer to this file too")
-    command.add_argument("--encoder", help="model name or folder (default: the recorded one, where it is needed)")
+    command.add_argument("--on-error", choices=["fatal", "skip"], default="fatal", help="what to do at a bad line")
     command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--force", action="store_true", help="fit few bits even to vectors that they don't suit")
+    _add_recoding_options(command)
+    command.set_defaults(run=train)
+    again = subparsers.add_parser(
+        "recode",
+        help="code a store's documents anew, by a binarizer that was fitted before",
+        description="Give every document of a store a new code, by a binarizer of a file (its path has a dot), by one "
+        "that comes with binrag, or by sign or rotated-sign. A binarizer for another encoder is refused.",
+    )
+    again.add_argument("source", metavar="store", help="the store's file")
+    again.add_argument("binarizer", help="a file that `binrag train --artefact` wrote, or a name")
+    _add_recoding_options(again)
+    again.set_defaults(run=recode)
+
+
+def _add_recoding_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--encoder", help="model name or folder (default: the store's, where it is needed)")
     command.add_argument("--lock-timeout", type=float, default=10.0, help="seconds to wait for another writer")
     command.add_argument("--quiet", action="store_true", help="no progress bar")
     command.add_argument("--json", action="store_true", help="print JSON")
-    command.set_defaults(run=train)

@@ -7,29 +7,50 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from binrag.types import GROUP, Candidates, Codes, Float16, Query, UInt8, UInt64
+from binrag.types import GROUP, Candidates, Codes, CodeShape, Float16, Query, UInt8, UInt64
 
 _GROWTH = 1.5
 
 
-def group_words(words: UInt64) -> UInt64:
+def group_words(words: UInt64, by_tables: bool = False) -> UInt64:
     """Interleave row-major words for the scan.
 
     Parameters
     ----------
     words : uint64 (n, n_words)
         Codes, one row after another.
+    by_tables : bool
+        Whether to interleave the words' bytes, for the scan by tables.
 
     Returns
     -------
     uint64 (ceil(n / 16), n_words, 16)
-        ``result[r // 16, w, r % 16] == words[r, w]``; lanes past the last row are zero.
+        ``result[r // 16, w, r % 16] == words[r, w]``; by tables, it is the memory of uint8 (ceil(n / 16), 8 n_words,
+        16) with byte p of row r at ``[r // 16, p, r % 16]``. Lanes past the last row are zero.
     """
     n, n_words = words.shape
     n_groups = -(-n // GROUP)
     padded = np.zeros((n_groups * GROUP, n_words), dtype=np.uint64)
     padded[:n] = words
-    return np.ascontiguousarray(padded.reshape(n_groups, GROUP, n_words).transpose(0, 2, 1))
+    parts = row_bytes(padded) if by_tables else padded
+    grouped = np.ascontiguousarray(parts.reshape(n_groups, GROUP, parts.shape[1]).transpose(0, 2, 1))
+    return grouped.view(np.uint64).reshape(n_groups, n_words, GROUP)
+
+
+def row_bytes(words: UInt64) -> UInt8:
+    """Return the bytes of row-major words, lowest first: uint8 (n, 8 n_words)."""
+    return np.ascontiguousarray(words, dtype="<u8").view(np.uint8).reshape(len(words), 8 * words.shape[1])
+
+
+def bytes_of(words: UInt64, by_tables: bool) -> UInt8:
+    """Return grouped words' bytes, uint8 (n_groups, n_words, 8, 16): byte 8 w + b of row r.
+
+    It is at ``[r // 16, w, b, r % 16]``. This is a view, and needs a little-endian machine.
+    """
+    n_groups, n_words, _ = words.shape
+    if by_tables:
+        return words.view(np.uint8).reshape(n_groups, n_words, 8, GROUP)
+    return words.view(np.uint8).reshape(n_groups, n_words, GROUP, 8).transpose(0, 1, 3, 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,18 +61,21 @@ class FlatIndex:
 
     Attributes
     ----------
+    shape : CodeShape
+        What the codes consist of.
     words : uint64 (capacity / 16, n_words, 16)
-        Grouped codes.
+        Grouped codes; see `group_words`.
     rest : uint8 (capacity, n_rest)
         Further bytes of the codes, one row after another.
     rescale : float16 (capacity,)
-        Rescale factors.
+        Rescale factors, or nothing, float16 (0,), where words hold their places.
     live : uint64 (≥ ceil(n_rows / 64),)
         Bit ``r % 64`` of word ``r // 64`` says whether row r holds a document. Never changed in place.
     n_rows : int
         Rows in view, dead ones included.
     """
 
+    shape: CodeShape
     words: UInt64
     rest: UInt8
     rescale: Float16
@@ -59,30 +83,32 @@ class FlatIndex:
     n_rows: int
 
     @classmethod
-    def empty(cls, n_words: int, n_rest: int = 0, n_rows: int = 0) -> FlatIndex:
+    def empty(cls, shape: CodeShape, n_rows: int = 0) -> FlatIndex:
         """Return an index without rows, with room for `n_rows`."""
         n_groups = -(-n_rows // GROUP)
         return cls(
-            words=np.zeros((n_groups, n_words, GROUP), dtype=np.uint64),
-            rest=np.zeros((n_groups * GROUP, n_rest), dtype=np.uint8),
-            rescale=np.zeros(n_groups * GROUP, dtype=np.float16),
+            shape=shape,
+            words=np.zeros((n_groups, shape.n_words, GROUP), dtype=np.uint64),
+            rest=np.zeros((n_groups * GROUP, shape.n_rest), dtype=np.uint8),
+            rescale=np.zeros(n_groups * GROUP if shape.n_rescale else 0, dtype=np.float16),
             live=np.zeros(0, dtype=np.uint64),
             n_rows=0,
         )
 
     @classmethod
-    def from_codes(cls, codes: Codes) -> FlatIndex:
-        """Build an index in which every row lives."""
+    def from_codes(cls, codes: Codes, by_tables: bool = False) -> FlatIndex:
+        """Build an index in which every row lives, of codes that are scanned by tables or by the Hamming distance."""
         n = len(codes)
         live = np.full(-(-n // 64), 2**64 - 1, dtype=np.uint64)
-        block = (0, group_words(codes.words), codes.rest, codes.rescale)
-        return cls.empty(codes.words.shape[1], codes.rest.shape[1], n).extended(n, live, [block])
+        n_rescale = 0 if codes.rescale is None else codes.rescale.itemsize
+        shape = CodeShape(codes.words.shape[1], codes.rest.shape[1], n_rescale, by_tables)
+        return cls.empty(shape, n).extended(n, live, tail=(0, codes))
 
     def extended(
         self,
         n_rows: int,
         live: UInt64,
-        blocks: Iterable[tuple[int, UInt64, UInt8, Float16]] = (),
+        blocks: Iterable[tuple[int, UInt64, UInt8, Float16 | None]] = (),
         tail: tuple[int, Codes] | None = None,
     ) -> FlatIndex:
         """Return a view of more rows that shares this one's arrays where they have room.
@@ -102,14 +128,21 @@ class FlatIndex:
         """
         words, rest, rescale = self._with_room(n_rows)
         for first_row, block_words, block_rest, block_rescale in blocks:
-            group, rows = first_row // GROUP, slice(first_row, first_row + len(block_rescale))
+            group, rows = first_row // GROUP, slice(first_row, first_row + len(block_rest))
             words[group : group + len(block_words)] = block_words
-            rest[rows], rescale[rows] = block_rest, block_rescale
+            rest[rows] = block_rest
+            if block_rescale is not None:
+                rescale[rows] = block_rescale
         if tail is not None:
-            rows_of_tail = np.arange(tail[0], tail[0] + len(tail[1]))
-            words[rows_of_tail // GROUP, :, rows_of_tail % GROUP] = tail[1].words
-            rest[rows_of_tail], rescale[rows_of_tail] = tail[1].rest, tail[1].rescale
-        return FlatIndex(words, rest, rescale, live, n_rows)
+            first, codes = tail
+            rows_of_tail, rows = np.arange(first, first + len(codes)), slice(first, first + len(codes))
+            grouped = bytes_of(words, self.shape.by_tables)
+            in_words = row_bytes(codes.words).reshape(len(codes), self.shape.n_words, 8)
+            grouped[rows_of_tail // GROUP, :, :, rows_of_tail % GROUP] = in_words
+            rest[rows] = codes.rest
+            if codes.rescale is not None:
+                rescale[rows] = codes.rescale
+        return FlatIndex(self.shape, words, rest, rescale, live, n_rows)
 
     def _with_room(self, n_rows: int) -> tuple[UInt64, UInt8, Float16]:
         n_groups = -(-n_rows // GROUP)
@@ -117,19 +150,24 @@ class FlatIndex:
             return self.words, self.rest, self.rescale
         if self.n_rows:
             n_groups = max(n_groups, int(len(self.words) * _GROWTH))
-        larger = FlatIndex.empty(self.words.shape[1], self.rest.shape[1], n_groups * GROUP)
+        larger = FlatIndex.empty(self.shape, n_groups * GROUP)
         used = -(-self.n_rows // GROUP)
         larger.words[:used] = self.words[:used]
         larger.rest[: self.n_rows] = self.rest[: self.n_rows]
-        larger.rescale[: self.n_rows] = self.rescale[: self.n_rows]
+        if self.shape.n_rescale:
+            larger.rescale[: self.n_rows] = self.rescale[: self.n_rows]
         return larger.words, larger.rest, larger.rescale
+
+    @property
+    def codes(self) -> UInt8:
+        """The words' bytes, uint8 (capacity / 16, n_words, 8, 16); see `bytes_of`."""
+        return bytes_of(self.words, self.shape.by_tables)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the rows in view: codes, rescale factors and liveness."""
         n_groups = -(-self.n_rows // GROUP)
-        per_row = 8 * self.words.shape[1] + self.rest.shape[1] + self.rescale.itemsize
-        return int(n_groups * GROUP * per_row + self.live.nbytes)
+        return int(n_groups * GROUP * self.shape.code_bytes + self.live.nbytes)
 
     def retrieve(self, query: Query, n_candidates: int, allowed: UInt64 | None = None) -> Candidates:
         """Return the live, allowed rows nearest to the query.
@@ -137,8 +175,8 @@ class FlatIndex:
         Parameters
         ----------
         query : Query
-            Without `scales`, words are compared by the Hamming distance to its plane; with them, by the weighted
-            distance to its planes.
+            Words are compared with its words by the Hamming distance, or their halves of bytes cost what its tables
+            say.
         n_candidates : int
             How many rows to return at most.
         allowed : uint64 (≥ ceil(n_rows / 64),), optional
@@ -154,15 +192,21 @@ class FlatIndex:
             return Candidates(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float64))
         from binrag.kernels.scan import scan_kernel  # compiled code loads at the first search
 
-        n_words, n_planes = self.words.shape[1], 0 if query.scales is None else len(query.planes)
-        scales = np.ones(n_words, np.int64) if query.scales is None else query.scales.astype(np.int64)
-        farthest = 64 * ((1 << max(n_planes, 1)) - 1) * int(scales.sum())
+        n_words = self.shape.n_words
+        codes: UInt8 | UInt64
+        asked: UInt8 | UInt64
+        if query.costs is not None:
+            codes, asked = bytes_of(self.words, True).reshape(len(self.words), 8 * n_words, GROUP), query.costs
+            farthest = int(asked.max(axis=2).sum(dtype=np.int64))
+        else:
+            assert query.words is not None
+            codes, asked, farthest = self.words, query.words, 64 * n_words
         n_bitmap_words = -(-self.n_rows // 64)
         bitmap = self.live if allowed is None else self.live[:n_bitmap_words] & allowed[:n_bitmap_words]
         counts = np.empty(farthest + 2, dtype=np.int64)
         scratch = np.empty((2, 4 * n), dtype=np.int64)
         out = np.empty((2, n), dtype=np.int64)
-        found = scan_kernel(n_words, n_planes)(
-            self.words, self.n_rows, query.planes, scales, bitmap, n, counts, scratch[0], scratch[1], out[0], out[1]
+        found = scan_kernel(n_words)(
+            codes, self.n_rows, asked, bitmap, n, counts, scratch[0], scratch[1], out[0], out[1]
         )
         return Candidates(out[0, :found], -out[1, :found].astype(np.float64))

@@ -31,11 +31,11 @@ popcount: Any = intrinsic(_popcount)
 """``popcount(word: uint64) -> uint64``, inside compiled code only."""
 
 
-def _lanes_nearer(
-    typing_context: Any, words: Any, group: Any, planes: Any, scales: Any, limit: Any, n_words: Any, n_planes: Any
-) -> Any:
-    """Compare a group's distances with a limit, in vector instructions of our own.
+def nearer_by_words(words: Any, group: Any, query: Any, limit: Any, n_words: Any, width: Any) -> Any:
+    """Return signature and code of the comparison of a group's Hamming distances with a limit, for an intrinsic.
 
+    The mask's bit i says that row i of the group has a distance to the query below the limit. Arrays are contiguous:
+    `words` uint64 (n_groups, n_words, 16), `query` uint64 (n_words,). `n_words` is a constant; `width` is not read.
     Words are loaded in the order they have in memory, eight lanes at a time: memory is fastest so.
     """
 
@@ -51,58 +51,35 @@ def _lanes_nearer(
         def data(i: int) -> Any:
             return context.make_array(signature.args[i])(context, builder, arguments[i]).data
 
-        def item(i: int, index: int) -> Any:
-            return builder.load(builder.gep(data(i), [ir.Constant(word, index)]))
-
-        def times(value: Any, factor: int) -> Any:
-            return builder.mul(value, ir.Constant(lanes, [factor] * _VECTOR))
-
-        n_words, n_planes = (signature.args[i].literal_value for i in (5, 6))
+        size = signature.args[4].literal_value
         popcounts: Any = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
             builder.module, ir.FunctionType(lanes, [lanes]), f"llvm.ctpop.v{_VECTOR}i64"
         )
-        start = builder.gep(data(0), [builder.mul(arguments[1], ir.Constant(word, LANES * n_words))])
+        start = builder.gep(data(0), [builder.mul(arguments[1], ir.Constant(word, LANES * size))])
         distances = [ir.Constant(lanes, [0] * _VECTOR) for _ in range(0, LANES, _VECTOR)]
-        for w in range(n_words):
-            query_words = [in_all_lanes(item(2, n_words * i + w)) for i in range(max(n_planes, 1))]
-            scale = in_all_lanes(builder.and_(item(3, w), ir.Constant(word, 0xFFFF))) if n_planes else None
+        for w in range(size):
+            query_word = in_all_lanes(builder.load(builder.gep(data(2), [ir.Constant(word, w)])))
             for i in range(len(distances)):
                 address = builder.gep(start, [ir.Constant(word, LANES * w + _VECTOR * i)])
                 row_words = builder.load(builder.bitcast(address, lanes.as_pointer()))
                 row_words.align = 8
-                part = ir.Constant(lanes, [0] * _VECTOR)
-                for query_word in reversed(query_words):
-                    part = builder.add(times(part, 2), builder.call(popcounts, [builder.xor(row_words, query_word)]))
-                if scale is not None:
-                    part = builder.mul(part, scale)
+                part = builder.call(popcounts, [builder.xor(row_words, query_word)])
                 distances[i] = builder.add(distances[i], part)
         mask = ir.Constant(word, 0)
         for i, distance in enumerate(distances):
-            nearer = builder.icmp_unsigned("<", distance, in_all_lanes(arguments[4]))
+            nearer = builder.icmp_unsigned("<", distance, in_all_lanes(arguments[3]))
             bits = builder.zext(builder.bitcast(nearer, ir.IntType(_VECTOR)), word)
             mask = builder.or_(mask, builder.shl(bits, ir.Constant(word, _VECTOR * i)))
         return mask
 
-    return types.uint64(words, types.int64, planes, scales, types.uint64, n_words, n_planes), codegen
+    return types.uint64(words, types.int64, query, types.uint64, n_words, width), codegen
 
 
-lanes_nearer: Any = intrinsic(prefer_literal=True)(_lanes_nearer)
-"""``lanes_nearer(words, group, planes, scales, limit, n_words, n_planes) -> uint64``: bit i says that row i of the
-group is nearer than the limit. Arrays are contiguous: `words` uint64 (n_groups, n_words, 16), `planes` uint64
-(≥ 1, n_words), `scales` int64 (n_words,), each 0 to 65,535. `n_words` and `n_planes` are constants; 0 planes: the
-distance is the Hamming distance to the first, and scales are not read."""
-
-
-@jit
-def distance_of(words: Any, group: Any, lane: Any, planes: Any, scales: Any, n_planes: int) -> Any:
-    """Return one row's distance, as `lanes_nearer` has it."""
+def one_distance(codes: Any, group: Any, lane: Any, query: Any) -> Any:
+    """Return one row's Hamming distance, as `nearer_by_words` has it; to be compiled."""
     total = np.int64(0)
-    for w in range(words.shape[1]):
-        word = words[group, w, lane]
-        if n_planes == 0:
-            total += np.int64(popcount(word ^ planes[0, w]))
-        for i in range(n_planes):
-            total += (np.int64(popcount(word ^ planes[i, w])) << i) * scales[w]
+    for w in range(codes.shape[1]):
+        total += np.int64(popcount(codes[group, w, lane] ^ query[w]))
     return total
 
 

@@ -1,8 +1,8 @@
 """Matrix products that decide bits: a row's result does not depend on the rows beside it.
 
 BLAS chooses its order of summation by the shape of the whole product, so a row alone may round otherwise than the same
-row in a batch, and a bit may flip. Here every sum starts at 0 and goes over d in ascending order, each product and each
-sum rounded to float32: the same numbers on every machine.
+row in a batch, and a bit may flip. Here every sum starts at 0 and goes over d in ascending order, each product added
+unrounded and each sum rounded to float32 (a fused multiply-add): the same numbers on every machine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 
 from binrag.kernels.jit import jit
 
-_ROWS = 8
+_ROWS = 6
 _COLUMNS = 16
 
 
@@ -36,6 +36,9 @@ def _fill_tile(typing_context: Any, x: Any, w: Any, out: Any, row: Any, column: 
         def place(array: int, i: Any, j: Any, row_length: Any) -> Any:
             return builder.gep(arrays[array].data, [builder.add(builder.mul(i, row_length), j)])
 
+        add_product: Any = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{_COLUMNS}f32"
+        )
         zero = ir.Constant(vector, [0.0] * _COLUMNS)
         sums = [cgutils.alloca_once(builder, vector) for _ in rows]  # type: ignore[no-untyped-call]
         for total in sums:
@@ -47,8 +50,8 @@ def _fill_tile(typing_context: Any, x: Any, w: Any, out: Any, row: Any, column: 
             for i, total in zip(rows, sums, strict=True):
                 value = builder.load(place(0, i, loop.index, depth))
                 value = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
-                product = builder.fmul(builder.shuffle_vector(value, undefined, first_lane), factors)
-                builder.store(builder.fadd(builder.load(total), product), total)
+                in_all_lanes = builder.shuffle_vector(value, undefined, first_lane)
+                builder.store(builder.call(add_product, [in_all_lanes, factors, builder.load(total)]), total)
         for i, total in zip(rows, sums, strict=True):
             address = place(2, i, arguments[4], width)
             builder.store(builder.load(total), builder.bitcast(address, vector.as_pointer())).align = 4

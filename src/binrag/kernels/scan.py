@@ -1,7 +1,7 @@
-"""The scan over grouped words, by Hamming or weighted distance: one compiled kernel a word and plane count.
+"""The scan of grouped codes, by Hamming distance or by tables: one compiled kernel a word count and kind.
 
 ``words[group, word, lane]`` interleaves 16 rows, so that the lanes of one word are neighbours in memory and a group
-is compared by vector instructions.
+is compared by vector instructions. For tables it is ``codes[group, byte, lane]``.
 """
 
 from __future__ import annotations
@@ -11,37 +11,67 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numba import types
+from numba.extending import intrinsic, overload
 
-from binrag.kernels.bits import LANES, any_bit, distance_of, lanes_nearer, popcount
+from binrag.kernels.bits import LANES, any_bit, nearer_by_words, one_distance, popcount
 from binrag.kernels.jit import jit
+from binrag.kernels.tables import nearer_by_tables, one_sum, vector_bytes
 from binrag.kernels.topk import dropped, lowered, ordered
 
 GROUPS = 256
 """Groups of one stretch; a stretch without an allowed row is skipped."""
 
 
+def _nearer(typing_context: Any, codes: Any, group: Any, query: Any, limit: Any, n_words: Any, width: Any) -> Any:
+    """Tell which rows of a group are nearer than the limit, bit by bit; the codes' type chooses how."""
+    by = nearer_by_words if codes.dtype == types.uint64 else nearer_by_tables
+    return by(codes, group, query, limit, n_words, width)
+
+
+nearer_rows: Any = intrinsic(prefer_literal=True)(_nearer)
+
+
+def _distance(codes: Any, group: Any, lane: Any, query: Any) -> Any:
+    """Return one row's distance."""
+    raise NotImplementedError
+
+
+@overload(_distance)
+def _choose_distance(codes: Any, group: Any, lane: Any, query: Any) -> Any:
+    return one_distance if codes.dtype == types.uint64 else one_sum
+
+
 @cache
-def scan_kernel(n_words: int, n_planes: int = 0) -> Callable[..., int]:
-    """Return the scan for codes of `n_words` words and queries of `n_planes` planes; 0: one plane, plain Hamming.
+def scan_kernel(n_words: int, width: int | None = None) -> Callable[..., int]:
+    """Return the scan for codes of `n_words` words.
 
-    The kernel is ``scan(words, n_rows, planes, scales, allowed, k, counts, rows, distances, out_rows,
-    out_distances) -> n``:
+    Parameters
+    ----------
+    n_words : int
+        Words of a code that are scanned.
+    width : int, optional
+        Bytes of the vectors that tables are looked up with, 0 for a loop; the widest this processor has by default.
 
-    words : uint64 (≥ ceil(n_rows / 16), n_words, 16)
-    planes : uint64 (max(n_planes, 1), n_words)
-    scales : int64 (n_words,), 0 or more; not read for plain Hamming. The distance of a row is
-        Σ_w scales[w] Σ_i 2^i popcount(word_w ^ planes[i, w])
-    allowed : uint64 (≥ ceil(n_rows / 64),), bit r % 64 of word r // 64 is row r
-    k : ≥ 1
-    counts : int64 (m + 2,), scratch; m is the largest possible distance
-    rows, distances : int64 (≥ 4 k,), scratch
-    out_rows, out_distances : int64 (≥ k,), filled with the best n ≤ k by (distance, row)
+    Returns
+    -------
+    callable
+        ``scan(codes, n_rows, query, allowed, k, counts, rows, distances, out_rows, out_distances) -> n``:
+
+        codes : uint64 (≥ ceil(n_rows / 16), n_words, 16) or uint8 (≥ ceil(n_rows / 16), 8 n_words, 16)
+        query : uint64 (n_words,), or uint8 (2, 8 n_words, 16)
+            The distance of a row is the Hamming distance to the words, or Σ_p query[0, p, low half of byte p] +
+            query[1, p, high half of byte p]; the two entries of one byte add up to 255 at most, all to 65,535.
+        allowed : uint64 (≥ ceil(n_rows / 64),), bit r % 64 of word r // 64 is row r
+        k : ≥ 1
+        counts : int64 (m + 2,), scratch; m is the largest possible distance, at most 65,534 for tables
+        rows, distances : int64 (≥ 4 k,), scratch
+        out_rows, out_distances : int64 (≥ k,), filled with the best n ≤ k by (distance, row)
     """
+    vector = vector_bytes() if width is None else width
 
     @jit
-    def scan(
-        words: Any, n_rows: int, planes: Any, scales: Any, allowed: Any, k: int, counts: Any, *buffers: Any
-    ) -> int:
+    def scan(codes: Any, n_rows: int, query: Any, allowed: Any, k: int, counts: Any, *buffers: Any) -> int:
         rows, distances, out_rows, out_distances = buffers
         counts[:] = 0
         threshold = counts.shape[0] - 1
@@ -56,7 +86,7 @@ def scan_kernel(n_words: int, n_planes: int = 0) -> Callable[..., int]:
             while group < last:
                 nearer = np.uint64(0)
                 while group < last:  # writes nothing, so that the query stays in registers
-                    nearer = lanes_nearer(words, group, planes, scales, np.uint64(threshold), n_words, n_planes)
+                    nearer = nearer_rows(codes, group, query, np.uint64(threshold), n_words, vector)
                     if nearer != 0:
                         break
                     group += 1
@@ -65,7 +95,7 @@ def scan_kernel(n_words: int, n_planes: int = 0) -> Callable[..., int]:
                     nearer &= nearer - np.uint64(1)
                     if row >= n_rows or (allowed[row >> 6] >> np.uint64(row & 63)) & np.uint64(1) == 0:
                         continue
-                    d = distance_of(words, group, row % LANES, planes, scales, n_planes)
+                    d = _distance(codes, group, row % LANES, query)
                     if d >= threshold:  # it was lowered by another row of the group
                         continue
                     if n == rows.shape[0]:

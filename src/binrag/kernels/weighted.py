@@ -11,24 +11,23 @@ from binrag.kernels.jit import jit
 
 
 @jit
-def table_sums(words: Any, rest: Any, rows: Any, tables: Any, sums: Any) -> None:
+def table_sums(codes: Any, rest: Any, rows: Any, tables: Any, sums: Any) -> None:
     """Sum the tables' entries for the bytes of the given rows' codes.
 
-    words : uint64 (n_groups, n_words, 16)
+    codes : uint8 (n_groups, n_words, 8, 16), of any strides
     rest : uint8 (≥ n_rows, n_rest)
     rows : int64 (n,)
     tables : int16 (8 n_words + n_rest, 256); entry v of table p is for value v of byte p: those of the words, lowest
         first, then the rest
     sums : int64 (n,), filled
     """
-    n_words, n_rest = words.shape[1], rest.shape[1]
+    n_words, n_rest = codes.shape[1], rest.shape[1]
     for i in range(rows.shape[0]):
         row = rows[i]
         total = 0
         for w in range(n_words):
-            word = words[row // 16, w, row % 16]
             for b in range(8):
-                total += tables[8 * w + b, (word >> (8 * b)) & 255]
+                total += tables[8 * w + b, codes[row // 16, w, b, row % 16]]
         for p in range(n_rest):
             total += tables[8 * n_words + p, rest[row, p]]
         sums[i] = total

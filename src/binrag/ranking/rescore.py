@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from binrag.types import Candidates, Float16, Float32, Int64, Query, UInt8, UInt64
+from binrag.types import GROUP, Candidates, Float16, Float32, Int64, Query, UInt8
 
 _LEVELS = 32767
 
@@ -29,17 +29,17 @@ def integer_tables(tables: Float32) -> tuple[npt.NDArray[np.int16], float]:
     return np.rint(tables.astype(np.float64) / step).astype(np.int16), step
 
 
-def rescore_codes(words: UInt64, rest: UInt8, rescale: Float16, query: Query, rows: Int64) -> Candidates:
+def rescore_codes(codes: UInt8, rest: UInt8, rescale: Float16, query: Query, rows: Int64) -> Candidates:
     """Score rows by the float query over their codes: f · Σ_p tables[p, byte_p] + ⟨q, μ⟩.
 
     Parameters
     ----------
-    words : uint64 (n_groups, n_words, 16)
-        Grouped codes.
+    codes : uint8 (n_groups, n_words, 8, 16)
+        Bytes of the words: byte 8 w + b of row r at ``[r // 16, w, b, r % 16]``.
     rest : uint8 (capacity, n_rest)
         Further bytes of the codes, by row.
     rescale : float16 (capacity,)
-        Rescale factors f, by row.
+        Rescale factors f, by row; not read where the query has factors, in which the words' last byte is a place.
     query : Query
         Its tables are rounded to 16 bits (`integer_tables`).
     rows : int64 (n,)
@@ -54,9 +54,17 @@ def rescore_codes(words: UInt64, rest: UInt8, rescale: Float16, query: Query, ro
 
     integers, step = integer_tables(query.tables)
     sums = np.empty(len(rows), dtype=np.int64)
-    table_sums(words, rest, rows, integers, sums)
-    scores = rescale[rows].astype(np.float64) * (sums * step) + query.offset
+    table_sums(codes, rest, rows, integers, sums)
+    factors = factors_of(codes, rescale, query, rows)
+    scores = factors.astype(np.float64) * (sums * step) + query.offset
     return Candidates.ordered(rows, scores)
+
+
+def factors_of(codes: UInt8, rescale: Float16, query: Query, rows: Int64) -> npt.NDArray[np.floating]:
+    """Return the rescale factors of rows, float (n,); the parameters are those of `rescore_codes`."""
+    if query.factors is None:
+        return rescale[rows]
+    return np.asarray(query.factors[codes[rows // GROUP, -1, -1, rows % GROUP]])
 
 
 def rescore_vectors(vectors: Float32, query: Query, rows: Int64) -> Candidates:

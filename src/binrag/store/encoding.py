@@ -30,6 +30,11 @@ def canary_vectors(record: dict[str, Any]) -> Float32:
     return np.frombuffer(record["document"], dtype="<f4").reshape(-1, record["dim"])
 
 
+def identity(record: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the id and the canaries of a recorded encoder, as artefacts are written and read with; empty for None."""
+    return {"encoder_id": record["encoder_id"], "canaries": canary_vectors(record)} if record else {}
+
+
 class CheckedEncoder:
     """An encoder, or the lack of one, and the checks that its vectors belong into the store.
 
@@ -117,6 +122,19 @@ class CheckedEncoder:
                     f"encodes a {side} otherwise (cosine {cosine:.4f}, expected more than {_MIN_COSINE}); open the "
                     "store with the encoder it was made with"
                 )
+
+    def known(self, record: dict[str, Any] | None, space: VectorSpace | None) -> dict[str, Any] | None:
+        """Return the recorded encoder; where none is, that of this handle, checked to fit; None without an encoder.
+
+        Raises
+        ------
+        EncoderMismatch
+            If the handle's encoder has another dimension or similarity than the store's vectors.
+        """
+        if record is None and self.encoder is not None:
+            self.check(None, space)
+            return self._record
+        return record
 
     def write(self, writing: Writing, space: VectorSpace | None) -> None:
         """Record the encoder with the first texts; another writer may have come first with another one."""

@@ -7,14 +7,16 @@ from pathlib import Path
 from binrag.probe import Probe
 from binrag.storage import Reading
 from binrag.storage.schema import FORMAT_VERSION
+from binrag.store.autofit import state_of
+from binrag.store.sampled import PROBE
 from binrag.store.settings import Settings
 from binrag.store.space import VectorSpace
-from binrag.types import StoreInfo
+from binrag.types import StoreInfo, StoreStats
 
 
 def info_of(path: Path, reading: Reading, space: VectorSpace | None, tenant: str) -> StoreInfo:
     """Return settings, encoder and binarizer of a store."""
-    head, record, probed = reading.head(), reading.get("encoder"), reading.get("probe")
+    head, record, probed = reading.head(), reading.get("encoder"), reading.get(PROBE)
     settings = Settings(**reading.require("settings"))
     return StoreInfo(
         path=str(path),
@@ -30,4 +32,21 @@ def info_of(path: Path, reading: Reading, space: VectorSpace | None, tenant: str
         n_truncated=head.n_truncated,
         generation=head.generation,
         probe=Probe.from_record(probed).verdict if probed else None,
+        auto_fit=state_of(reading, space),
+    )
+
+
+def stats_of(reading: Reading, tenant: str, file_bytes: int, memory_bytes: int) -> StoreStats:
+    """Return what a store costs."""
+    n_rows, n_documents, sizes = reading.head().n_rows, reading.count(tenant), reading.sizes()
+    return StoreStats(
+        n_documents=n_documents,
+        n_rows=n_rows,
+        n_dead_rows=n_rows - n_documents,
+        file_bytes=file_bytes,
+        memory_bytes=memory_bytes,
+        code_disk_bytes=sizes["codes"],
+        vector_disk_bytes=sizes["vectors"],
+        sample_disk_bytes=sizes["sample"],
+        text_disk_bytes=sizes["texts"],
     )

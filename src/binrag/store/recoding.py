@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 import warnings
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from binrag.binarizers.artefact import load_artefact, names_artefact
 from binrag.errors import InvalidInput, VectorsUnavailable
 from binrag.protocols import Binarizer
 from binrag.registry import check_registered, record_of
 from binrag.storage import Database, Reading, Writing
 from binrag.storage.vectors import decode_vectors
 from binrag.store.batches import Batch
-from binrag.store.encoding import CheckedEncoder
+from binrag.store.encoding import CheckedEncoder, identity
 from binrag.store.progress import progress_of
 from binrag.store.settings import Settings, check_dim
 from binrag.store.space import VectorSpace, checked_vectors
 from binrag.store.writer import live_rows, put_codes, put_tail
 from binrag.types import BLOCK, Codes, Document, Float32, KeepVectors, Progress
 
+AUTO_FIT = "auto_fit"
+"""The record of what `autofit` came to."""
+
 _PAGE = 256
+
+BinarizerLike: TypeAlias = str | os.PathLike[str] | Binarizer
+"""A name, the path or the name of an artefact, or a binarizer."""
 
 Source = Callable[[Reading, Sequence[int]], Float32]
 """Rows that live, ascending, each asked for once, to their vectors, float32 (n, dim)."""
@@ -168,9 +176,10 @@ def recode(
     database: Database,
     encoder: CheckedEncoder,
     space: VectorSpace | None,
-    binarizer: str | Binarizer,
+    binarizer: BinarizerLike,
     vectors: Iterable[Any] | None,
     progress: Progress,
+    source: Source | None = None,
     name: str | None = None,
 ) -> None:
     """Recode a store; see `Store.recode`.
@@ -179,17 +188,24 @@ def recode(
     ----------
     space : VectorSpace or None
         The store's, None before the first vector.
+    source : Source, optional
+        Where the vectors come from, if a `vector_source` is open already; `vectors` is not looked at then.
     name : str, optional
         What the settings call the binarizer from now on; its name or component id if not given.
     """
     with database.reading(own_writes=True) as reading:
         settings, n_documents = Settings(**reading.require("settings")), reading.count(None)
-    made = _made(binarizer, space.dim if space else settings.dim, settings.seed)
+        record = reading.get("encoder")
+    dim = space.dim if space else settings.dim
+    if isinstance(binarizer, os.PathLike) or (isinstance(binarizer, str) and names_artefact(binarizer)):
+        binarizer = load_artefact(os.fspath(binarizer), dim=dim, **identity(encoder.known(record, space)))[0]
+    made = _made(binarizer, dim, settings.seed)
+    name = name or (binarizer if isinstance(binarizer, str) else binarizer.component_id)
     settings = replace(
         settings,
-        binarizer=name or (binarizer if isinstance(binarizer, str) else binarizer.component_id),
+        binarizer=name,
         dim=made.dim if made else None,
-        code_bytes=made.code_bytes if made else None,
+        code_bytes=made.code_bytes if made and name != "auto" else None,
     )
     if space is None:
         with database.writing() as writing:
@@ -201,13 +217,24 @@ def recode(
     assert made is not None
     with (
         progress_of(progress, n_documents, "recoding") as report,
-        vector_source(database, encoder, space, settings.keep_vectors or "int8", vectors, report) as source,
+        nullcontext(_reporting(source, report))
+        if source
+        else vector_source(database, encoder, space, settings.keep_vectors or "int8", vectors, report) as read,
         database.writing() as writing,
     ):
         space = replace(space, binarizer=made, generation=writing.generation)
         writing.put("settings", settings.record())
+        writing.put(AUTO_FIT, None)  # what a fit came to holds for the codes that it was about
         space.write(writing)
-        write_codes(writing, space, source)
+        write_codes(writing, space, read)
+
+
+def _reporting(source: Source, report: Callable[[int], None]) -> Source:
+    def read(reading: Reading, rows: Sequence[int]) -> Float32:
+        report(len(rows))
+        return source(reading, rows)
+
+    return read
 
 
 def _made(binarizer: str | Binarizer, dim: int | None, seed: int | None) -> Binarizer | None:
@@ -225,15 +252,17 @@ def write_codes(writing: Writing, space: VectorSpace, source: Source) -> None:
 
     Rows keep their numbers. 4,096 of them are in memory at a time.
     """
-    n_rows, (n_words, n_rest) = writing.head().n_rows, (space.binarizer.n_words, space.binarizer.n_rest)
+    n_rows, shape = writing.head().n_rows, space.binarizer.shape
     writing.remove_codes()
     for first in range(0, n_rows, BLOCK):
-        codes = Codes.zeros(min(BLOCK, n_rows - first), n_words, n_rest)
+        codes = Codes.zeros(min(BLOCK, n_rows - first), shape)
         rows = live_rows(writing, first, first + len(codes))
         if rows:
             coded, at = space.coded(space.prepared(source(writing, rows))), np.array(rows) - first
-            codes.words[at], codes.rest[at], codes.rescale[at] = coded.words, coded.rest, coded.rescale
+            codes.words[at], codes.rest[at] = coded.words, coded.rest
+            if codes.rescale is not None:
+                codes.rescale[at] = coded.rescale
         if len(codes) == BLOCK:
-            put_codes(writing, first // BLOCK, codes)
+            put_codes(writing, first // BLOCK, codes, shape.by_tables)
         else:
             put_tail(writing, first, codes)

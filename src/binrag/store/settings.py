@@ -27,6 +27,7 @@ class Settings:
     keep_vectors: KeepVectors | None = None
     seed: int | None = None
     code_bytes: int | None = None
+    auto_fit: bool | None = None
 
     def check(self, is_new: bool) -> None:
         """Refuse values that no store can have, or no new one.
@@ -50,8 +51,22 @@ class Settings:
             checked_count("code_bytes", self.code_bytes)
         if self.seed is not None and (not isinstance(self.seed, int) or not 0 <= self.seed < 2**63):
             raise InvalidInput(f"seed is {self.seed!r}, expected an integer from 0 to 2**63 - 1")
+        self.check_auto_fit(is_new)
         if is_new and self.dim is not None:
             self.made(self.dim)
+
+    def check_auto_fit(self, is_new: bool) -> None:
+        """Refuse an `auto_fit` that is no bool, or of a new store whose codes something else fixes."""
+        if self.auto_fit is not None and not isinstance(self.auto_fit, bool):
+            raise InvalidInput(f"auto_fit is {self.auto_fit!r}, expected True or False")
+        if is_new and self.auto_fit and not self.fits_itself:
+            given = f"code_bytes={self.code_bytes}" if self.code_bytes else f"binarizer={self.binarizer!r}"
+            raise InvalidInput(f"{given} fixes the codes, auto_fit=True changes them; leave one of them out")
+
+    @property
+    def fits_itself(self) -> bool:
+        """Whether the store fits codes to its own vectors when it has enough: nothing that was asked for fixes them."""
+        return self.binarizer in (None, "auto") and self.code_bytes is None and self.auto_fit is not False
 
     def record(self) -> dict[str, Any]:
         """Return the record of a new store with these settings."""
@@ -61,6 +76,7 @@ class Settings:
             "keep_vectors": self.keep_vectors or "int8",
             "seed": self.seed or 0,
             "code_bytes": self.code_bytes,
+            "auto_fit": self.fits_itself,
         }
 
     def made(self, dim: int) -> Binarizer:
@@ -105,7 +121,7 @@ class Settings:
         dim = space.dim if space else recorded.dim
         if self.dim is not None and dim is not None and self.dim != dim:
             raise DimensionMismatch(f"dim={self.dim} was asked for, the store's vectors have {dim} dimensions")
-        for name in ("binarizer", "seed"):
+        for name in ("binarizer", "seed", "auto_fit"):
             asked, has = getattr(self, name), getattr(recorded, name)
             if asked is not None and asked != has:
                 raise BinarizerMismatch(
@@ -153,6 +169,7 @@ def settings_with(binarizer: Any, settings: Settings, is_new: bool) -> tuple[Set
     settings.check_code_bytes(binarizer)
     check_dim(binarizer, settings.dim)
     settings = replace(settings, binarizer=binarizer.component_id, dim=binarizer.dim)
+    settings.check_auto_fit(is_new)
     return settings, {"settings": settings.record(), "binarizer": record_of(binarizer)}
 
 

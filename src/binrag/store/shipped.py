@@ -9,7 +9,7 @@ from binrag.errors import EncoderMismatch
 from binrag.protocols import Binarizer
 from binrag.store.encoding import canary_vectors
 
-SHIPPED = {384: {48: "all-minilm-l6-v2-48", 96: "all-minilm-l6-v2-96", 192: "all-minilm-l6-v2-192"}}
+SHIPPED = {384: {code_bytes: f"all-minilm-l6-v2-{code_bytes}" for code_bytes in (48, 96, 144, 192)}}
 """Dimension, and bytes a row, to the name of an artefact."""
 
 DEFAULT_CODE_BYTES = 96

@@ -9,11 +9,10 @@ import numpy as np
 
 from binrag.errors import CorruptStore
 from binrag.indexes import FlatIndex
-from binrag.protocols import Binarizer
 from binrag.storage import Head, Reading
 from binrag.store.space import VectorSpace
 from binrag.store.writer import joined
-from binrag.types import BLOCK, GROUP, Codes, Float16, UInt8, UInt64
+from binrag.types import BLOCK, GROUP, Codes, CodeShape, Float16, UInt8, UInt64
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +31,22 @@ class Snapshot:
         if space is None:
             return Snapshot(head.generation)
         loaded = self if space is self.space else Snapshot()  # of other codes, nothing counts
-        index = loaded.index or FlatIndex.empty(space.binarizer.n_words, space.binarizer.n_rest)
+        index = loaded.index or FlatIndex.empty(space.binarizer.shape)
         folded = head.n_rows // BLOCK * BLOCK
         first = max(folded, index.n_rows)
         rows = reading.tail(first)
         if len(rows) != head.n_rows - first:
             raise CorruptStore(f"the tail has {len(rows)} rows from row {first} on, expected {head.n_rows - first}")
-        tail = joined(rows, Codes.zeros(0, space.binarizer.n_words, space.binarizer.n_rest))
-        blocks = _blocks(reading, loaded.generation, range(index.n_rows // BLOCK, folded // BLOCK), space.binarizer)
+        tail = joined(rows, Codes.zeros(0, space.binarizer.shape))
+        blocks = _blocks(reading, loaded.generation, range(index.n_rows // BLOCK, folded // BLOCK), index.shape)
         live = _liveness(reading, loaded.generation, index, head.n_rows)
         return Snapshot(head.generation, space, index.extended(head.n_rows, live, blocks, (first, tail)))
 
 
 def _blocks(
-    reading: Reading, newer_than: int, numbers: range, binarizer: Binarizer
-) -> Iterator[tuple[int, UInt64, UInt8, Float16]]:
-    widths = {"codes": 8 * binarizer.n_words, "rest": binarizer.n_rest, "rescale": 2}
+    reading: Reading, newer_than: int, numbers: range, shape: CodeShape
+) -> Iterator[tuple[int, UInt64, UInt8, Float16 | None]]:
+    widths = {"codes": 8 * shape.n_words, "rest": shape.n_rest, "rescale": shape.n_rescale}
     readers = {part: reading.blocks(part, newer_than) for part, width in widths.items() if width}
     for no in numbers:
         data = {"rest": b""}
@@ -56,9 +55,10 @@ def _blocks(
             if block is None or block.no != no or len(block.data) != widths[part] * BLOCK:
                 raise CorruptStore(f"block {no} of part {part!r} is missing or has a wrong length")
             data[part] = block.data
-        words = np.frombuffer(data["codes"], dtype="<u8").reshape(BLOCK // GROUP, binarizer.n_words, GROUP)
-        rest = np.frombuffer(data["rest"], dtype=np.uint8).reshape(BLOCK, binarizer.n_rest)
-        yield no * BLOCK, words, rest, np.frombuffer(data["rescale"], dtype="<f2")
+        words = np.frombuffer(data["codes"], dtype="<u8").reshape(BLOCK // GROUP, shape.n_words, GROUP)
+        rest = np.frombuffer(data["rest"], dtype=np.uint8).reshape(BLOCK, shape.n_rest)
+        rescale = np.frombuffer(data["rescale"], dtype="<f2") if shape.n_rescale else None
+        yield no * BLOCK, words, rest, rescale
 
 
 def _liveness(reading: Reading, newer_than: int, index: FlatIndex, n_rows: int) -> UInt64:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from binrag.binarizers import RotatedSignBinarizer, SignBinarizer
 from binrag.errors import BinarizerMismatch, DimensionMismatch, InvalidVector
@@ -68,13 +69,13 @@ class VectorSpace:
             If the binarizer returns other shapes or types than it declares: what is written has to be read again.
         """
         codes, n = self.binarizer.transform(vectors), len(vectors)
-        expected = Codes.zeros(n, self.binarizer.n_words, self.binarizer.n_rest)
+        expected = Codes.zeros(n, self.binarizer.shape)
         for name in ("words", "rest", "rescale"):
             got, wanted = getattr(codes, name), getattr(expected, name)
-            if (got.shape, got.dtype) != (wanted.shape, wanted.dtype):
+            if _kind(got) != _kind(wanted):
                 raise BinarizerMismatch(
-                    f"the binarizer {self.binarizer.component_id!r} gave {name} of {got.dtype} {got.shape} for {n} "
-                    f"vectors, expected {wanted.dtype} {wanted.shape}"
+                    f"the binarizer {self.binarizer.component_id!r} gave {name} of {_kind(got)} for {n} vectors, "
+                    f"expected {_kind(wanted)}"
                 )
         return codes
 
@@ -101,6 +102,10 @@ class VectorSpace:
     def query(self, vector: Float32) -> Query:
         """Prepare a checked query vector, float32 (dim,)."""
         return self.binarizer.query(self.prepared(vector[None])[0])
+
+
+def _kind(array: npt.NDArray[Any] | None) -> str:
+    return "nothing" if array is None else f"{array.dtype} {array.shape}"
 
 
 def checked_vectors(values: Any, dim: int | None, name: Callable[[int], str]) -> Float32:

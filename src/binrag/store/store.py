@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -14,23 +15,36 @@ import numpy.typing as npt
 
 from binrag import pipeline
 from binrag.encoders import resolve_encoder
-from binrag.errors import InvalidInput, UnsupportedMode
-from binrag.probe import Probe, probe
+from binrag.errors import BinragError, InvalidInput, UnsupportedMode
+from binrag.probe import Probe
 from binrag.protocols import Binarizer
 from binrag.storage import Database, Reading, Writing
 from binrag.storage.vectors import decode_vectors
-from binrag.store import writer
-from binrag.store.batches import Batch, Spool, batches, checked_ids, checked_texts, length_of
+from binrag.store import autofit, writer
+from binrag.store.adding import Encoding
+from binrag.store.batches import Spool, batches, checked_ids, checked_texts, length_of
 from binrag.store.encoding import CheckedEncoder, warn_of_truncated
-from binrag.store.facts import info_of
+from binrag.store.facts import info_of, stats_of
 from binrag.store.progress import progress_of
-from binrag.store.recoding import recode
+from binrag.store.recoding import BinarizerLike, recode
+from binrag.store.sampled import PROBE, KnownGain, Sample
 from binrag.store.settings import Settings, check_mode, checked_candidates, checked_count, first_space, settings_with
 from binrag.store.snapshot import Snapshot
 from binrag.store.space import VectorSpace, checked_vectors
-from binrag.store.training import TrainingJob
+from binrag.store.training import Request, TrainingJob
 from binrag.threads import Mutex
-from binrag.types import Document, Float32, Hit, KeepVectors, Metadata, Mode, Progress, StoreInfo, StoreStats, Training
+from binrag.types import (
+    Document,
+    Float32,
+    Hit,
+    KeepVectors,
+    Metadata,
+    Mode,
+    Progress,
+    StoreInfo,
+    StoreStats,
+    Training,
+)
 
 _TENANT = ""
 _PAGE = 256
@@ -49,6 +63,8 @@ class Store:
         self._space: VectorSpace | None = None
         self._snapshot = Snapshot()
         self._refreshing = Mutex()
+        self._fitting = Mutex()
+        self._gain = KnownGain()
 
     @classmethod
     def open(
@@ -63,6 +79,7 @@ class Store:
         keep_vectors: KeepVectors | None = None,
         lock_timeout: float = 10.0,
         seed: int | None = None,
+        auto_fit: bool | None = None,
     ) -> Store:
         """Open a store, or create it.
 
@@ -78,7 +95,8 @@ class Store:
             file names. None: vectors only. It is compared with the recorded one at the first encoding.
         binarizer : "auto", "sign", "rotated-sign" or Binarizer, optional
             How vectors become codes: a name, or an object of a registered class, which the file then keeps. "auto" if
-            a new store is made without saying: the binarizer that comes with binrag for the encoder, else "sign".
+            a new store is made without saying: the binarizer that comes with binrag for the encoder, else "sign" until
+            there are enough documents to fit codes to; see `auto_fit`.
         code_bytes : int, optional
             Bytes a row in memory, everything counted; what the binarizer has if a new store is made without saying. For
             all-MiniLM-L6-v2, "auto" has 48, 96 (the default) and 192.
@@ -90,6 +108,13 @@ class Store:
             Seconds to wait for another writer.
         seed : int, optional
             Draws what a binarizer draws; 0 if a new store is made without saying.
+        auto_fit : bool, optional
+            Whether "auto" codes are fitted to the store's own vectors when it has 5,000 documents, or 4 a dimension and
+            200 if that is more: by the commit that reaches them, once, in seconds, announced by a line of the logger
+            "binrag". Vectors that few bits don't suit get 4 bits a dimension, with an `AutoFitWarning`. True if a new
+            store is made without saying. The file keeps it, since whoever adds the 5,000th document fits the codes of
+            all; so another value than the file's is refused, and ``recode("sign")`` is how to settle on signs later.
+            Nothing is fitted below 64 dimensions, with `code_bytes`, or where no vectors are kept.
 
         Raises
         ------
@@ -100,7 +125,7 @@ class Store:
         """
         check_mode(mode, lock_timeout)
         is_new = mode in ("c", "x") and not Path(path).exists()
-        asked, initial = settings_with(binarizer, Settings(None, dim, keep_vectors, seed, code_bytes), is_new)
+        asked, initial = settings_with(binarizer, Settings(None, dim, keep_vectors, seed, code_bytes, auto_fit), is_new)
         is_recorded = isinstance(encoder, str) and encoder == "recorded"
         resolved = None if is_recorded else resolve_encoder(encoder)
         database = Database.open(Path(path), mode, lock_timeout, initial)
@@ -175,9 +200,10 @@ class Store:
         total = length_of(texts, ids, metadata, vectors)
         added: list[str] = []
         with progress_of(progress, total, "adding") as report:
-            while spool := self._encoded(source, per_commit, report):
+            while spool := self._encoding().spooled(source, per_commit, report):
                 with spool:
                     added += self._write(spool)
+                self._fit_if_due(progress)
                 if per_commit is None:  # one spool held everything
                     break
         return added
@@ -189,33 +215,9 @@ class Store:
             self._space = space
         return space
 
-    def _encoded(self, source: Iterator[Batch], limit: int | None, report: Callable[[int], None]) -> Spool | None:
-        """Encode the documents of one commit into a spool; None when there are no more."""
-        spool = Spool()
-        try:
-            with self._database.reading(own_writes=True) as reading:
-                space, encoder_record = self._space_of(reading), reading.get("encoder")
-            dim = space.dim if space else self._settings.dim
-            for batch in source:
-                if batch.vectors is None:
-                    self._encoder.check(encoder_record, space)
-                    batch = self._encoder.encode_documents(batch, dim)
-                else:
-                    batch = batch.with_vectors(checked_vectors(batch.vectors, dim, batch.name_of_vector))
-                dim = batch.vectors.shape[1]
-                spool.append(batch)
-                report(len(batch.ids))
-                if limit is not None and spool.n_documents >= limit:
-                    break
-            if space is None and spool.n_documents:
-                spool.similarity = self._encoder.similarity  # may load a model, so not while the store is locked
-        except BaseException:
-            spool.close()
-            raise
-        if not spool.n_documents:
-            spool.close()
-            return None
-        return spool
+    def _encoding(self) -> Encoding:
+        with self._database.reading(own_writes=True) as reading:
+            return Encoding(self._encoder, reading.get("encoder"), self._space_of(reading), self._settings.dim)
 
     def _write(self, spool: Spool) -> list[str]:
         added: list[str] = []
@@ -233,6 +235,18 @@ class Store:
                 n_truncated += batch.n_truncated
         warn_of_truncated(n_truncated, len(added))
         return added
+
+    def _fit_if_due(self, progress: Progress) -> None:
+        """Fit codes if a commit of this thread made that due; the commit stands, whatever comes of it."""
+        if self._database.in_transaction:
+            return
+        with suppress(BinragError):  # damage is for whoever reads it to report
+            with self._database.reading() as reading:
+                space = self._space_of(reading)
+                due = autofit.is_due(reading, space)
+            if due and space is not None:
+                with self._fitting:
+                    autofit.fit(self._database, self._encoder, space, False if callable(progress) else progress)
 
     def search(self, query: str | npt.ArrayLike, k: int = 10, *, n_candidates: int | None = None) -> list[Hit]:
         """Find the documents most similar to a query.
@@ -380,6 +394,7 @@ class Store:
         """
         with self._database.transaction():
             yield
+        self._fit_if_due(None)
 
     def refresh(self) -> int:
         """Load what other handles committed, as a search does by itself; return the generation now in view."""
@@ -387,7 +402,7 @@ class Store:
             return snapshot.generation
 
     def recode(
-        self, binarizer: str | Binarizer, *, vectors: Iterable[Any] | None = None, progress: Progress = None
+        self, binarizer: BinarizerLike, *, vectors: Iterable[Any] | None = None, progress: Progress = None
     ) -> None:
         """Give every document a new code, in one transaction.
 
@@ -396,8 +411,9 @@ class Store:
 
         Parameters
         ----------
-        binarizer : "sign", "rotated-sign" or Binarizer
-            A name, or an object of a registered class.
+        binarizer : "sign", "rotated-sign", path, or Binarizer
+            A name; the path of an artefact, which has a dot, or the name of one that comes with binrag; or an object
+            of a registered class.
         vectors : iterable of float (dim,), or float (n, dim), optional
             The documents' vectors, in the order of `iter`. If not given: the vectors that the store keeps; if it keeps
             none, the texts are encoded again, before the store is locked, with a warning that says how long it takes.
@@ -408,8 +424,8 @@ class Store:
         ------
         VectorsUnavailable
             If no vectors are given or kept, and there is no encoder or a document without a text.
-        DimensionMismatch, EncoderMismatch, InvalidInput, InvalidVector
-            The codes are as they were.
+        DimensionMismatch, EncoderMismatch, BinarizerMismatch, InvalidInput, InvalidVector
+            The codes are as they were. An artefact is refused where its encoder or its dimension is not the store's.
         ReadOnlyStore, StoreLocked, StorageFull
         """
         self._database.check_writable()
@@ -419,7 +435,7 @@ class Store:
 
     def train_binarizer(
         self,
-        kind: str = "nested",
+        kind: str = "additive",
         *,
         code_bytes: int | None = None,
         queries: Iterable[Any] | str | None = None,
@@ -427,6 +443,7 @@ class Store:
         start: str | os.PathLike[str] | Binarizer | None = None,
         artefact: str | os.PathLike[str] | None = None,
         seed: int = 0,
+        force: bool = False,
         progress: Progress = None,
     ) -> Training:
         """Fit a binarizer to the documents' vectors, and give every document a new code by it.
@@ -436,11 +453,12 @@ class Store:
         Parameters
         ----------
         kind : str
-            "nested" (additive codes behind a sign plane; the best for fast scans) or "compact" (additive codes alone;
-            the best a byte); "linear", "allocated", "levels", "lloyd-max", "itq", "median-sign"; or "recurrent", a
-            trained network, which needs torch.
+            "additive", the best; "quick" ("nested" or "levels", fitted in seconds; what "auto" fits); "linear",
+            "nested" (linear behind a plane of signs, which the Hamming scan compares), "allocated", "levels",
+            "lloyd-max", "itq", "median-sign"; or "recurrent", a trained network, which needs torch.
         code_bytes : int, optional
-            Bytes a row in memory, everything counted; by default a quarter of a byte a dimension, "compact" an eighth.
+            Bytes a row in memory, everything counted; by default a quarter of a byte a dimension, for kinds of one bit
+            an eighth.
         queries : list of str, float (n, dim), or "sentences", optional
             Queries like those to come; "sentences" takes a sentence each of some documents. Documents stand in.
         vectors : float (n, dim), optional
@@ -451,6 +469,8 @@ class Store:
             Where to write the binarizer too, for other stores.
         seed : int
             Draws what fitting draws.
+        force : bool
+            Fit fewer bits than the vectors need too; see `probe`.
         progress : bool, callable or None
             As in `add`.
 
@@ -462,7 +482,9 @@ class Store:
         Raises
         ------
         TrainingError
-            If there are too few documents, or they are all the same.
+            If there are too few documents, or they are all the same; or few bits don't suit the vectors.
+        MissingDependency
+            If what is to be trained needs torch, which is not installed.
         VectorsUnavailable, InvalidInput, InvalidVector, DimensionMismatch, EncoderMismatch
             The codes are as they were.
         ReadOnlyStore, StoreLocked, StorageFull
@@ -470,8 +492,8 @@ class Store:
         self._database.check_writable()
         with self._database.reading(own_writes=True) as reading:
             space = self._space_of(reading)
-        job = TrainingJob(self._database, self._encoder, space, self._keep, seed, progress)
-        return job.run(kind, code_bytes, queries, vectors, start, artefact)
+        job = TrainingJob(self._database, self._encoder, space, self._keep, seed, progress, force)
+        return job.run(Request(kind, code_bytes, queries, start, artefact), vectors)
 
     def probe(self) -> Probe:
         """Measure, on the sample of vectors that the store keeps, what few bits a dimension would do to them.
@@ -484,12 +506,11 @@ class Store:
             If there are fewer than 48 documents.
         """
         with self._database.reading(own_writes=True) as reading:
-            space = self._space_of(reading)
-            vectors = space.sample(reading) if space else np.zeros((0, 1), dtype=np.float32)
-        found = probe(vectors, rescored=self._keep != "none", seed=self._settings.seed or 0)
+            sampled = Sample.read(reading, self._space_of(reading))
+        found = sampled.probe()
         if self._database.writable:
             with self._database.writing() as writing:
-                writing.put("probe", found.record())
+                writing.put(PROBE, found.record())
         return found
 
     def info(self) -> StoreInfo:
@@ -498,20 +519,16 @@ class Store:
             return info_of(self.path, reading, self._space_of(reading), _TENANT)
 
     def stats(self) -> StoreStats:
-        """Return what the store costs: rows, and bytes in memory and on disk."""
+        """Return what the store costs, rows and bytes in memory and on disk, and what training would gain.
+
+        The gain is measured on the sample of vectors at the first call, which takes up to about a second, and again
+        after the codes changed or the sample doubled.
+        """
         with self._view() as (reading, snapshot):
-            n_rows, n_documents, sizes = reading.head().n_rows, reading.count(_TENANT), reading.sizes()
-            return StoreStats(
-                n_documents=n_documents,
-                n_rows=n_rows,
-                n_dead_rows=n_rows - n_documents,
-                file_bytes=self._database.file_bytes(),
-                memory_bytes=snapshot.index.nbytes if snapshot.index else 0,
-                code_disk_bytes=sizes["codes"],
-                vector_disk_bytes=sizes["vectors"],
-                sample_disk_bytes=sizes["sample"],
-                text_disk_bytes=sizes["texts"],
-            )
+            n_bytes = snapshot.index.nbytes if snapshot.index else 0
+            stats = stats_of(reading, _TENANT, self._database.file_bytes(), n_bytes)
+            sampled = Sample.read(reading, snapshot.space)
+        return replace(stats, training_gain=self._gain.of(sampled))
 
     def backup(self, path: str | os.PathLike[str]) -> None:
         """Copy the store's last commit to a new file, while others read and write.

@@ -28,7 +28,7 @@ def append(writing: Writing, tenant: str, space: VectorSpace, keep: KeepVectors,
     if keep != "none":
         writing.add_vectors(first, encode_vectors(vectors, keep))
     n_sampled = _add_sample(writing, first, vectors, head.n_sampled)
-    _append_codes(writing, first, space.coded(vectors))
+    _append_codes(writing, first, space.coded(vectors), space.binarizer.shape.by_tables)
     _mark(writing, stop, live=range(first, stop), dead=dead)
     n_truncated = head.n_truncated + batch.n_truncated
     writing.put_head(replace(head, n_rows=stop, n_truncated=n_truncated, n_sampled=n_sampled))
@@ -55,7 +55,7 @@ def live_rows(writing: Reading, first: int, stop: int) -> list[int]:
     return (first + np.flatnonzero(bits[: stop - first])).tolist()
 
 
-def _append_codes(writing: Writing, first: int, codes: Codes) -> None:
+def _append_codes(writing: Writing, first: int, codes: Codes, by_tables: bool) -> None:
     """Put codes in the tail, and fold every full run of 4,096 rows into blocks.
 
     Rows below the last multiple of 4,096 are in blocks, the others in the tail.
@@ -65,23 +65,25 @@ def _append_codes(writing: Writing, first: int, codes: Codes) -> None:
     if fold_to > folded:
         codes = joined(writing.tail(folded), codes)
         for start in range(0, fold_to - folded, BLOCK):
-            put_codes(writing, (folded + start) // BLOCK, codes[start : start + BLOCK])
+            put_codes(writing, (folded + start) // BLOCK, codes[start : start + BLOCK], by_tables)
         writing.cut_tail(fold_to)
         first, codes = fold_to, codes[fold_to - folded :]
     put_tail(writing, first, codes)
 
 
-def put_codes(writing: Writing, no: int, codes: Codes) -> None:
-    """Write the codes of a full block."""
-    writing.put_block("codes", no, BLOCK, group_words(codes.words).astype("<u8").tobytes())
+def put_codes(writing: Writing, no: int, codes: Codes, by_tables: bool) -> None:
+    """Write the codes of a full block, grouped for their scan."""
+    writing.put_block("codes", no, BLOCK, group_words(codes.words, by_tables).astype("<u8").tobytes())
     if codes.rest.shape[1]:
         writing.put_block("rest", no, BLOCK, codes.rest.tobytes())
-    writing.put_block("rescale", no, BLOCK, codes.rescale.astype("<f2").tobytes())
+    if codes.rescale is not None:
+        writing.put_block("rescale", no, BLOCK, codes.rescale.astype("<f2").tobytes())
 
 
 def put_tail(writing: Writing, first: int, codes: Codes) -> None:
     """Append codes to the tail."""
-    columns = codes.words.astype("<u8"), codes.rest, codes.rescale.astype("<f2")
+    rescale = np.zeros((len(codes), 0)) if codes.rescale is None else codes.rescale.astype("<f2")
+    columns = codes.words.astype("<u8"), codes.rest, rescale
     writing.add_tail(
         TailRow(row, *(value.tobytes() for value in values))
         for row, values in enumerate(zip(*columns, strict=True), first)
@@ -95,10 +97,11 @@ def joined(tail: list[TailRow], codes: Codes) -> Codes:
     n = len(tail)
     words = np.frombuffer(b"".join(r.codes for r in tail), dtype="<u8").reshape(n, -1)
     rest = np.frombuffer(b"".join(r.rest for r in tail), dtype=np.uint8).reshape(n, -1)
-    rescale = np.frombuffer(b"".join(r.rescale for r in tail), dtype="<f2")
-    return Codes(
-        *(np.concatenate(pair) for pair in ((words, codes.words), (rest, codes.rest), (rescale, codes.rescale)))
-    )
+    rescale = None
+    if codes.rescale is not None:
+        own = np.frombuffer(b"".join(r.rescale for r in tail), dtype="<f2")
+        rescale = np.concatenate((own, codes.rescale))
+    return Codes(np.concatenate((words, codes.words)), np.concatenate((rest, codes.rest)), rescale)
 
 
 def _mark(writing: Writing, n_rows: int, live: Iterable[int], dead: Iterable[int]) -> None:
