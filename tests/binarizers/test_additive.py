@@ -245,6 +245,8 @@ def test_a_prefix_has_the_first_bytes(code_bytes):
         assert np.array_equal(stage_codes(prefix, codes), whole[:, : size - 1])
         factors = factors_of(prefix, vectors, codes)  # its own, in its own table
         assert prefix.factors[places(codes)] == pytest.approx(factors, rel=0.02)
+        fitted_to = factors_of(prefix, rows(), prefix.transform(rows()))
+        assert prefix.factors[[1, 255]] == pytest.approx([fitted_to.min() / 1.5, fitted_to.max() * 1.5], rel=0.02)
     assert record_of(binarizer.prefix(code_bytes)) == record_of(binarizer)
     known = ", ".join(map(str, sizes.tolist()))
     for other in (7, 9, code_bytes + 1):

@@ -71,7 +71,7 @@ def test_an_artefact_is_adapted(path, tmp_path, capsys):
     assert run(capsys, "train", path, "--kind", "additive", "--code-bytes", 18, "--artefact", artefact)[0] == 0
     code, out, _ = run(capsys, "train", path, "--kind", "additive", "--adapt", artefact)
     assert code == 0
-    assert out.startswith("compact, 18 bytes a row")
+    assert out.startswith("additive, 18 bytes a row")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def documents(n=600):
 
 def test_texts_make_an_artefact_for_stores_of_their_encoder(tmp_path, capsys, words):
     lines, artefact = write_lines(tmp_path / "docs.jsonl", documents()), tmp_path / "mine.binarizer"
-    options = ["--encoder", "words", "--kind", "itq", "--artefact", artefact, "--json"]
+    options = ["--encoder", "words", "--kind", "itq", "--artefact", artefact, "--json", "--force"]
     code, out, err = run(capsys, "train", lines, *options)
     assert code == 0
     assert "encoding" in err
@@ -154,7 +154,7 @@ def test_sentences_of_the_lines_and_queries_of_a_file_are_encoded(tmp_path, caps
     questions = tmp_path / "questions.txt"
     questions.write_text("\n".join(sentences(50, seed=1)))
     for given, n_queries, named in ((["--sentences"], 120, "sentences"), (["--queries", questions], 10, "given")):
-        options = ["--encoder", "words", "--kind", "itq", "--artefact", artefact, "--quiet"]
+        options = ["--encoder", "words", "--kind", "itq", "--artefact", artefact, "--quiet", "--force"]
         code, out, err = run(capsys, "train", lines, *options, *given)
         assert (code, err) == (0, "")
         assert "fitted to 600 vectors" in out
@@ -181,7 +181,7 @@ def test_lines_of_vectors_need_no_encoder_and_are_of_the_one_that_is_named(tmp_p
 def test_bad_lines_are_said_with_their_number_and_may_be_skipped(tmp_path, capsys, words):
     lines = write_lines(tmp_path / "docs.jsonl", [*documents()[:300], "{broken", {"id": "x"}, *documents()[299:]])
     artefact = tmp_path / "mine.binarizer"
-    options = ["--encoder", "words", "--kind", "itq", "--artefact", artefact, "--quiet"]
+    options = ["--encoder", "words", "--kind", "itq", "--artefact", artefact, "--quiet", "--force"]
     code, _, err = run(capsys, "train", lines, *options)
     assert code == 1
     assert "docs.jsonl:301: not JSON" in err

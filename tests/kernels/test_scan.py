@@ -12,7 +12,7 @@ from numba import njit
 import binrag.kernels.scan
 import binrag.kernels.tables
 from binrag.kernels.bits import popcount
-from binrag.kernels.scan import scan_kernel
+from binrag.kernels.scan import nearer_rows, scan_kernel
 from binrag.kernels.tables import PERMUTES, vector_bytes
 
 ROWS = (0, 1, 15, 16, 17, 63, 64, 65, 4095, 4096, 4097)
@@ -274,10 +274,11 @@ def test_vectors_are_as_wide_as_the_processor_permutes(monkeypatch):
     assert vector_bytes() == 16
 
 
-@pytest.mark.skipif(vector_bytes() < 16, reason="nothing to put it together from")
-@pytest.mark.parametrize("n_words", [1, 2, 6])
-def test_the_widest_vectors_where_the_processor_has_none(n_words, monkeypatch):
-    """The instruction on 64 bytes is put together from four on 16."""
+@pytest.fixture
+def by_quarters(monkeypatch):
+    """The instruction that permutes 64 bytes, put together from four on 16 where the processor has none."""
+    if vector_bytes() < 16:
+        pytest.skip("nothing to put it together from")
     declared = binrag.kernels.tables.cgutils.get_or_insert_function
 
     def from_quarters(module, kind, name):
@@ -304,12 +305,54 @@ def test_the_widest_vectors_where_the_processor_has_none(n_words, monkeypatch):
 
     monkeypatch.setattr(binrag.kernels.tables.cgutils, "get_or_insert_function", from_quarters)
     monkeypatch.setattr(binrag.kernels.scan, "jit", numba.njit)  # what it compiles is not for the cache
+
+
+@pytest.mark.parametrize("n_words", [1, 2, 6])
+def test_the_widest_vectors_whatever_the_processor(n_words, by_quarters):
     kernel = scan_kernel.__wrapped__(n_words, 64)
     for n in (1, 17, 333):
         for kind in KINDS:
             code, costs = random_code(n, n_words, n), random_costs(n_words, kind, n)
             for k in (1, 20, n + 5):
                 assert table_scan(code, costs, k, kernel=kernel) == reference.table_topk(code, costs, k)
+
+
+def masks(rows, query, distances, n_words, width):
+    """Check which rows of each group are below limits, all of them and no others: the scan looks at each again."""
+    found = njit(lambda codes, group, query, limit: nearer_rows(codes, group, query, limit, n_words, width))
+    codes = reference.grouped(rows)
+    for group, own in enumerate(distances.reshape(-1, 16)):
+        for limit in {0, 1, 65535, *own.tolist(), *(own + 1).tolist()} - {65536}:
+            expected = sum(1 << i for i, d in enumerate(own) if d < limit)
+            assert found(codes, group, query, np.uint64(limit)) == expected
+
+
+@pytest.mark.parametrize("n_words", [1, 2, 6])
+@pytest.mark.parametrize("width", [0, 16, 32, 64])
+def test_the_rows_below_a_limit_by_tables(n_words, width, request):
+    if width not in WIDTHS:
+        if width != 64:
+            pytest.skip("this processor has no such vectors")
+        request.getfixturevalue("by_quarters")
+    for i, kind in enumerate(KINDS):
+        code, costs = random_code(64, n_words, seed=i), random_costs(n_words, kind, seed=i)
+        masks(code, costs, reference.table_distances(code, costs), n_words, width)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_rows_below_the_largest_limits(width):
+    costs = np.zeros((2, 264, 16), dtype=np.uint8)
+    costs[0, :257, 15], costs[1, :257, 15] = 200, 55
+    costs[1, 256, 15] -= 1
+    code = np.full((16, 264), 255, dtype=np.uint8)
+    code[np.arange(12), np.arange(0, 240, 20)] = [0, 15, 240] * 4
+    masks(code, costs, reference.table_distances(code, costs), 33, width)
+
+
+@pytest.mark.parametrize("n_words", [1, 2, 6])
+def test_the_rows_below_a_limit_by_words(n_words):
+    words, query = reference.random_words(64, n_words), reference.random_words(1, n_words)[0]
+    masks(words, query, np.bitwise_count(words ^ query).sum(axis=1, dtype=np.int64), n_words, 0)
 
 
 def test_popcount():
