@@ -153,7 +153,6 @@ def fitted(start: AdditiveBinarizer, corpus: Corpus, *, rows: str, adapt: bool, 
         code_bytes=start.code_bytes,
         queries=corpus.sentences,
         seed=seed,
-        shape=start.shape,
         start=start if adapt else None,
     )
 

@@ -97,10 +97,10 @@ def test_importing_loads_nothing_heavy_and_opening_and_reading_neither():
 
 
 def test_importing_is_quick():
-    """Under 0.2 s warm; measured as processor time, and the best of some, so that other work does not count."""
-    code = "import time; start = time.process_time(); import binrag; print(time.process_time() - start)"
-    times = [float(run_script(code)) for _ in range(6)]
-    assert min(times) < 0.25
+    """A few times NumPy at most, as numba alone would be more; in processor time, the best of some: machines differ."""
+    code = "import time; start = time.process_time(); import {}; print(time.process_time() - start)"
+    best = {name: min(float(run_script(code.format(name))) for _ in range(6)) for name in ("numpy", "binrag")}
+    assert best["binrag"] < 4 * best["numpy"]
 
 
 def test_the_version_is_the_packages():

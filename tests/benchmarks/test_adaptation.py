@@ -41,7 +41,7 @@ def artefact(tmp_path_factory):
     """An artefact for vectors in another rotation."""
     path = tmp_path_factory.mktemp("artefacts") / "elsewhere.binarizer"
     elsewhere = clustered(1000, np.eye(DIM, dtype=np.float32), 4)
-    save_artefact(path, AdditiveBinarizer.fit(elsewhere, code_bytes=18, shape="compact", n_rounds=3), {})
+    save_artefact(path, AdditiveBinarizer.fit(elsewhere, code_bytes=18, n_rounds=3), {})
     return path
 
 

@@ -101,7 +101,7 @@ def test_training_needs_torch_and_says_so_before_anything_is_done(tmp_path):
         ({"kind": "itq", "start": "x.binarizer"}, InvalidInput, "fitted from scratch"),
         ({"kind": "additive", "start": "x.binarizer"}, InvalidInput, "x.binarizer"),
         ({"artefact": "no/such/folder/x.binarizer"}, InvalidInput, "no folder no/such/folder"),
-        ({"code_bytes": 10}, InvalidInput, "code_bytes"),
+        ({"code_bytes": 9}, InvalidInput, "code_bytes"),
         ({"code_bytes": 2.5}, InvalidInput, "code_bytes"),
         ({"queries": "words"}, InvalidInput, "sentences"),
         ({"queries": np.ones((30, 3))}, ValueError, "3 dimensions"),
@@ -172,12 +172,14 @@ def test_texts_are_encoded_once_to_be_fitted_to_and_recoded(tmp_path):
         store.add(texts, ids=texts)
         n_before = encoder.n_encoded
         with pytest.warns(UserWarning, match="encoding 700 texts again") as caught:
-            training = store.train_binarizer("itq", progress=lambda done, total: seen.append((done, total)))
+            training = store.train_binarizer("itq", force=True, progress=lambda *counts: seen.append(counts))
         assert caught[0].filename == __file__
         assert encoder.n_encoded - n_before == 700
         assert (training.n_rows, training.n_queries) == (560, 140)
         assert seen.count((700, 700)) == 2  # encoded, recoded
         with Store.open(tmp_path / "i.binrag", encoder=encoder, keep_vectors="float16") as other:
             other.add(texts, ids=texts)
-            assert other.train_binarizer("itq").recall_after == pytest.approx(training.recall_after, abs=0.02)
+            assert other.train_binarizer("itq", force=True).recall_after == pytest.approx(
+                training.recall_after, abs=0.02
+            )
         assert store.search(texts[3], k=1)[0].id == texts[3]

@@ -31,7 +31,7 @@ from binrag.types import Float32, Float64, Progress
 MAX_ROWS = 50_000
 """Rows that codes are fitted to; more are sampled."""
 
-N_SWEEPS = 8
+N_SWEEPS = 12
 """Sweeps of coordinate descent at most; it rarely takes as many."""
 
 
