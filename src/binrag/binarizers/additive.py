@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from binrag.binarizers.codebooks import Stage, fitted_stage, grouped_axes, half
-from binrag.binarizers.codes import as_bytes, check_dim, from_bytes, offset_of
+from binrag.binarizers.codes import as_bytes, check_dim, exact_factors, from_bytes, offset_of
 from binrag.binarizers.costs import scan_costs
 from binrag.binarizers.decoder import row_sums, row_times
 from binrag.binarizers.fitting import QuerySpace, checked_code_bytes, checked_rows, sample
@@ -217,7 +217,8 @@ class AdditiveBinarizer:
             As `fitting.checked_rows` and `checked_code_bytes`.
         """
         dim = checked_rows(vectors, 4 * vectors.shape[-1]).shape[1]
-        sizes = stage_sizes(checked_code_bytes(code_bytes, dim) + 2, dim)
+        checked_code_bytes(code_bytes, dim)
+        sizes = stage_sizes(code_bytes, dim)
         if start is not None and (start.dim, start.code_bytes) != (dim, code_bytes):
             raise InvalidInput(
                 f"start codes {start.dim} dimensions in {start.code_bytes} bytes, expected {dim} dimensions in "
@@ -250,10 +251,9 @@ class AdditiveBinarizer:
 
 
 def _factors(rows: Float32, left: Float32) -> Float64:
-    """Return f = ‖y‖² / ⟨y, ŷ⟩ of rows, where what ŷ leaves of them is given; 0 where that is not positive."""
+    """Return the `exact_factors` of rows, where what ŷ leaves of them is given."""
     norms2 = row_sums(rows**2)
-    products = norms2 - row_sums(rows * left)
-    return np.divide(norms2, products, out=np.zeros_like(norms2), where=products > 0)
+    return exact_factors(norms2, norms2 - row_sums(rows * left))
 
 
 def scanned_words(code_bytes: int, dim: int) -> int:

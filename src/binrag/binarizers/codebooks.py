@@ -80,9 +80,9 @@ class Stage:
         draw = np.random.Generator(np.random.PCG64(seed))
         for p in range(n_bytes):
             left, own = projected[:, p], rotation[:, p * size : (p + 1) * size]
-            for half in range(2):
+            for side in range(2):
                 means, left = _k_means(left, draw)
-                starts[p, half], codewords[p, half] = means.T, means @ own.T
+                starts[p, side], codewords[p, side] = means.T, means @ own.T
         return cls(None if are_grouped else rotation, starts, codewords.reshape(-1, dim))
 
     def start_codes(self, rows: Float32) -> UInt8:

@@ -19,7 +19,7 @@ def pack_bits(bits: npt.NDArray[np.bool_]) -> UInt64:
     return packed.view("<u8").astype(np.uint64, copy=False)
 
 
-def rescale_factors(norms2: Float64, products: Float64) -> Float16:
+def exact_factors(norms2: Float64, products: Float64) -> Float64:
     """Return f = ‖y‖² / ⟨y, ŷ⟩, which makes ⟨y, f ŷ⟩ = ‖y‖² (RaBitQ, arXiv 2405.12497, gives the estimator).
 
     Parameters
@@ -28,13 +28,19 @@ def rescale_factors(norms2: Float64, products: Float64) -> Float16:
         ‖y‖² of each row, y = x − μ in the fitted space.
     products : float64 (n,)
         ⟨y, ŷ⟩ of each row with what its code decodes to. Where it is not positive, f is 0.
+    """
+    return np.divide(norms2, products, out=np.zeros_like(norms2), where=products > 0)
+
+
+def rescale_factors(norms2: Float64, products: Float64) -> Float16:
+    """Return `exact_factors`, rounded to half precision.
 
     Raises
     ------
     InvalidVector
         If a factor does not fit a float16: the vector's norm is out of range.
     """
-    factors = np.divide(norms2, products, out=np.zeros_like(norms2), where=products > 0)
+    factors = exact_factors(norms2, products)
     limits = np.finfo(np.float16)
     out_of_range = (factors > float(limits.max)) | ((factors > 0) & (factors < float(limits.tiny)))
     if out_of_range.any():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from binrag.binarizers.artefact import load_artefact
+from binrag.binarizers.artefact import load_artefact, shipped_artefacts
 from binrag.errors import EncoderMismatch
 from binrag.protocols import Binarizer
 from binrag.store.encoding import canary_vectors
 
-SHIPPED = {384: {code_bytes: f"all-minilm-l6-v2-{code_bytes}" for code_bytes in (48, 96, 144, 192)}}
+SHIPPED = {384: {int(name.rpartition("-")[2]): name for name in shipped_artefacts()}}
 """Dimension, and bytes a row, to the name of an artefact."""
 
 DEFAULT_CODE_BYTES = 96
