@@ -108,6 +108,7 @@ def run(options: argparse.Namespace, environment: dict[str, Any]) -> None:
         code_bytes=CODE_BYTES,
         queries=queries,
         seed=options.seed,
+        refit_decoder=False,
         progress=lambda done, n: print(f"{done}/{n}", file=sys.stderr),
     )
     provenance = {

@@ -128,17 +128,17 @@ def test_codes_are_those_of_the_definition(code_bytes):
         n_bytes, _, size, _ = stage.starts.shape
         turned = left if stage.rotation is None else left @ stage.rotation
         starts = reference.product_codes(turned[:, : n_bytes * size].reshape(-1, n_bytes, size), stage.starts)
-        codewords, own = stage.codewords.astype(float), data[:, first : first + n_bytes]
+        codewords, own = stage.choosing.astype(float), data[:, first : first + n_bytes]
         norms2, products, errors = (codewords**2).sum(axis=1), codewords @ codewords.T, []
         for unit in (2 * norms2.max() / 32767, norms2.max() / 2**30):
             base = np.rint((norms2 - 2 * left @ codewords.T) / unit).astype(np.int64)
             gram = np.rint(2 * products / unit).astype(np.int64)
-            expected = reference.choose_codewords(base, gram, starts, 4)
+            expected = reference.choose_codewords(base, gram, starts, 8)
             errors.append((left - reference.decoded_bytes(expected, codewords)) ** 2)
             if len(errors) == 1:
                 assert (own == expected).mean() > 0.98  # doubles round a product in thousands otherwise
         assert errors[0].sum() < 1.03 * errors[1].sum()
-        left, first = left - reference.decoded_bytes(own, codewords), first + n_bytes
+        left, first = left - reference.decoded_bytes(own, stage.codewords), first + n_bytes
 
 
 @ALL_SIZES
@@ -228,8 +228,9 @@ def test_parameters_are_kept_in_half_precision():
     stages = fitted(18).stages
     n_numbers = 2 * DIM**2 + sum(stage.codewords.size + stage.starts.size for stage in stages)
     n_numbers += sum(stage.rotation.size for stage in stages[1:])
+    n_single = sum(stage.choosing.size for stage in stages)
     assert stages[0].rotation is None
-    assert 2 * n_numbers < len(record) < 2 * n_numbers + 1000
+    assert 2 * n_numbers < len(record) - n_single < 2 * n_numbers + 1500
 
 
 @ALL_SIZES
@@ -368,16 +369,18 @@ def turned(vectors):
 
 @pytest.mark.parametrize("code_bytes", [10, 18])
 def test_adapting_to_other_vectors_helps_with_those(code_bytes):
-    """And with more like them, that it was not adapted to."""
+    """And with more like them, that it was not adapted to: nearly as much as codes fitted anew."""
     start = fitted(code_bytes)
     adapted = AdditiveBinarizer.fit(turned(rows()), code_bytes=code_bytes, start=start, n_rounds=4)
+    anew = AdditiveBinarizer.fit(turned(rows()), code_bytes=code_bytes)
     assert adapted.shape == start.shape
     unseen, queries = turned(rows(1000, 21)), turned(rows(60, 5))
     errors = []
-    for binarizer in (start, adapted):
+    for binarizer in (start, adapted, anew):
         y = in_axes(binarizer, unseen)
         errors.append(((y - decoded(binarizer, binarizer.transform(unseen))) ** 2).sum() / (y**2).sum())
-    assert errors[1] < 0.85 * errors[0]
+    assert errors[1] < 0.9 * errors[0]
+    assert errors[1] < 1.2 * errors[2]
     assert recall(adapted, unseen, queries)[0] > recall(start, unseen, queries)[0] + 0.01
 
 

@@ -8,7 +8,8 @@ import pytest
 import reference
 from fakes import vectors_of
 
-from binrag.binarizers.codebooks import Stage, fitted_stage, grouped_axes
+from binrag.binarizers import codebooks
+from binrag.binarizers.codebooks import Stage, fitted_stage, grouped_axes, refitted
 from binrag.binarizers.fitting import principal_axes
 
 DIM = 40
@@ -32,7 +33,13 @@ def started(n_bytes, are_grouped):
 
 @cache
 def fitted(n_bytes, are_grouped):
-    return fitted_stage(own_rows(n_bytes, are_grouped), started(n_bytes, are_grouped), 3, 1.0)
+    return fitted_stage(own_rows(n_bytes, are_grouped), started(n_bytes, are_grouped), 3, 1.0)[0]
+
+
+@cache
+def fitted_for_others(n_bytes, are_grouped):
+    vectors, first = own_rows(n_bytes, are_grouped), started(n_bytes, are_grouped)
+    return fitted_stage(vectors, first, 3, 1.0, refit_decoder=False)[0]
 
 
 def own_rows(n_bytes, are_grouped, n=1500, seed=0):
@@ -86,12 +93,14 @@ def test_a_row_alone_has_the_code_it_has_in_a_batch(n_bytes, are_grouped):
 
 
 @ALL_CASES
-def test_it_comes_back_from_its_config(n_bytes, are_grouped):
-    stage, vectors = fitted(n_bytes, are_grouped), own_rows(n_bytes, are_grouped, 100, 2)
+@pytest.mark.parametrize("make", [fitted, fitted_for_others])
+def test_it_comes_back_from_its_config(make, n_bytes, are_grouped):
+    stage, vectors = make(n_bytes, are_grouped), own_rows(n_bytes, are_grouped, 100, 2)
     config = msgpack.unpackb(msgpack.packb(stage.get_config()))
     again = Stage.from_config(config, DIM)
     assert again.get_config() == stage.get_config()
     assert np.array_equal(again.codewords, stage.codewords)
+    assert np.array_equal(again.choosing, stage.choosing)
     assert np.array_equal(again.starts, stage.starts)
     assert np.array_equal(again.code(vectors), stage.code(vectors))
 
@@ -115,14 +124,28 @@ def test_refitted_codewords_are_those_of_least_squares(n_bytes, are_grouped, rid
         chosen[i, reference.codeword_numbers(code)] = 1
     matrix = np.vstack([chosen, np.sqrt(ridge) * np.eye(32 * n_bytes)])
     goals = np.vstack([vectors, np.sqrt(ridge) * stage.codewords])
-    refitted = stage.refitted(vectors, codes, ridge)
-    assert refitted.codewords == pytest.approx(np.linalg.lstsq(matrix, goals)[0], abs=1e-4)
-    assert np.array_equal(refitted.starts, stage.starts)
-    assert error(refitted, vectors, codes) < error(stage, vectors, codes)
+    found = refitted(vectors, codes, stage.codewords, ridge)
+    assert found == pytest.approx(np.linalg.lstsq(matrix, goals)[0], abs=1e-4)
+    assert error(stage.decoded_by(found), vectors, codes) < error(stage, vectors, codes)
 
 
 @CASES
-def test_improved_codes_come_nearer(n_bytes, are_grouped):
+def test_codes_decode_to_codewords_refitted_to_them(n_bytes, are_grouped):
+    """Codes are the same without; rows fitted to come nearer; the codes that fitting returns are those of the stage."""
+    vectors = own_rows(n_bytes, are_grouped)
+    plain, stage = fitted_for_others(n_bytes, are_grouped), fitted(n_bytes, are_grouped)
+    codes = stage.code(vectors)
+    assert plain.codewords is plain.choosing
+    assert np.array_equal(stage.choosing, plain.choosing)
+    assert np.array_equal(plain.code(vectors), codes)
+    assert np.array_equal(fitted_stage(vectors, started(n_bytes, are_grouped), 3, 1.0)[1], codes)
+    expected = refitted(vectors, codes, plain.choosing, 1.0)
+    assert stage.codewords == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    assert error(stage, vectors, codes) < 0.999 * error(plain, vectors, codes)
+
+
+@CASES
+def test_improved_codes_come_nearer(n_bytes, are_grouped, monkeypatch):
     stage, vectors = started(n_bytes, are_grouped), own_rows(n_bytes, are_grouped)
     before = stage.start_codes(vectors)
     given = before.copy()
@@ -131,6 +154,7 @@ def test_improved_codes_come_nearer(n_bytes, are_grouped):
     errors = [((vectors - reference.decoded_bytes(c, stage.codewords)) ** 2).sum(axis=1) for c in (before, after)]
     assert (errors[1] <= 1.001 * errors[0] + 1e-4).all()
     assert errors[1].sum() < errors[0].sum()
+    monkeypatch.setattr(codebooks, "SWEEPS", codebooks.ROUND_SWEEPS)
     assert (after == stage.code(vectors)).mean() > 0.99  # but for what BLAS rounds
 
 
@@ -140,7 +164,7 @@ def test_refitting_lowers_the_error(n_bytes, are_grouped):
     vectors, others = own_rows(n_bytes, are_grouped, 6000, 6), own_rows(n_bytes, are_grouped, 500, 4)
     turns = []
     stages = [started(n_bytes, are_grouped)]
-    stages += [fitted_stage(vectors, stages[0], n, 1.0, lambda: turns.append(1)) for n in (1, 6)]
+    stages += [fitted_stage(vectors, stages[0], n, 1.0, lambda: turns.append(1))[0] for n in (1, 6)]
     assert len(turns) == 7
     errors = [error(stage, vectors) for stage in stages]
     assert errors[0] > errors[1] > errors[2]
@@ -153,6 +177,10 @@ def test_fitted_parameters_fit_half_precision():
     for array in (stage.rotation, stage.starts, stage.codewords):
         assert array.dtype == np.float32
         assert np.array_equal(array, array.astype(np.float16).astype(np.float32))
+    widest = np.abs(stage.choosing).max(axis=0)
+    steps = stage.choosing * (127 / widest)  # what choosing is by: a signed byte, and a step size a coordinate
+    assert np.abs(steps - np.rint(steps)).max() < 1e-4
+    assert np.unique(np.rint(steps)).size > 200
 
 
 @CASES
@@ -184,9 +212,9 @@ def test_groups_of_axes_are_principal_and_balanced(n_bytes):
 def test_rows_of_few_values():
     """Means without rows stay where they are; a stage without anything to say has zeros."""
     few = np.repeat(vectors_of(3, DIM), 20, axis=0)
-    stage = fitted_stage(few, Stage.start(few, 5, 0), 2, 1.0)
+    stage, _ = fitted_stage(few, Stage.start(few, 5, 0), 2, 1.0)
     assert error(stage, few) < 0.05 * (few**2).sum()
     nothing = np.zeros((50, DIM), dtype=np.float32)
-    stage = fitted_stage(nothing, Stage.start(nothing, 5, 0), 2, 1.0)
+    stage, _ = fitted_stage(nothing, Stage.start(nothing, 5, 0), 2, 1.0)
     assert not stage.codewords.any()
     assert stage.code(vectors_of(3, DIM)).shape == (3, 5)

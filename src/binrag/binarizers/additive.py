@@ -26,10 +26,10 @@ from binrag.types import Codes, CodeShape, Float32, Float64, Progress, Query, UI
 MAX_ROWS = 65_536
 """Rows that codebooks are fitted to; more are sampled."""
 
-N_ROUNDS = 10
+N_ROUNDS = 6
 """Rounds of refitting a stage."""
 
-RIDGE = 100.0
+RIDGE = 300.0
 """Rows' worth by which a round draws a codeword to what it was."""
 
 _CHUNK = 4096
@@ -191,6 +191,7 @@ class AdditiveBinarizer:
         progress: Progress = None,
         start: AdditiveBinarizer | None = None,
         n_rounds: int = N_ROUNDS,
+        refit_decoder: bool = True,
     ) -> Self:
         """Fit codebooks to vectors, by turns with the codes, stage by stage.
 
@@ -210,6 +211,9 @@ class AdditiveBinarizer:
             One of the same bytes, fitted to other vectors, to be adapted to these.
         n_rounds : int
             Rounds of refitting a stage.
+        refit_decoder : bool
+            Whether codes decode to codewords that are the best for these rows' codes: a little nearer to these rows,
+            a little farther from others.
 
         Raises
         ------
@@ -242,8 +246,9 @@ class AdditiveBinarizer:
             else:
                 turn = start.axes.backward.T @ axes.forward
                 first = start.stages[i].turned(turn, axes.backward.T @ start.axes.forward)
-            stages.append(fitted_stage(left, first, n_rounds, RIDGE, report))
-            stages[-1].subtract(left, stages[-1].code(left))
+            stage, codes = fitted_stage(left, first, n_rounds, RIDGE, report, refit_decoder=refit_decoder)
+            stages.append(stage)
+            stage.subtract(left, codes)
             factors = _factors(rows, left)
             positive = factors[factors > 0]
             ranges.append((positive.min() / _MARGIN, positive.max() * _MARGIN) if len(positive) else (1.0, 2.0))

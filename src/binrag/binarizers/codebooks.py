@@ -3,6 +3,9 @@
 A row is approximated by a sum of codewords, one from each codebook (additive quantization, Babenko and Lempitsky, CVPR
 2014), chosen by local search (Martinez et al., ECCV 2016 and 2018), here by whole bytes. A further stage codes what the
 stages before it leave (residual quantization).
+
+The search finds worse codes for a row that starts anew than those that fitting arrives at, turn by turn. So codes
+decode to codewords of their own, the best for the codes that the search does find.
 """
 
 from __future__ import annotations
@@ -19,8 +22,11 @@ from binrag.binarizers.codes import as_bytes, from_bytes
 from binrag.binarizers.fitting import principal_axes, sample
 from binrag.types import Float32, Float64, UInt8
 
-SWEEPS = 4
+SWEEPS = 8
 """Passes over the bytes of a stage when a row is coded, at most."""
+
+ROUND_SWEEPS = 2
+"""The same in a round of refitting: better codes there suit the rows fitted to, and no search finds them again."""
 
 MAX_GROUP = 8
 """Coordinates of a byte, at most, where choosing starts."""
@@ -33,7 +39,7 @@ _GRAM_MAX = 32767
 
 @dataclass(slots=True, eq=False)
 class Stage:
-    """Two codebooks a byte, and where the choice from them starts.
+    """Two codebooks a byte, by which codes are chosen; what codes decode to; and where choosing starts.
 
     Attributes
     ----------
@@ -41,12 +47,15 @@ class Stage:
         To coordinates of which byte p has those from p size on; None: rows have them so.
     starts : float32 (n_bytes, 2, size, 16)
         Codewords of groups of coordinates, a column each: choosing starts with the pair nearest to a group.
+    choosing : float32 (32 n_bytes, dim)
+        Codewords that a code is chosen from: v of half h of byte p is row 32 p + 16 h + v.
     codewords : float32 (32 n_bytes, dim)
-        Codeword v of half h of byte p is row 32 p + 16 h + v.
+        Codewords that a code decodes to.
     """
 
     rotation: Float32 | None
     starts: Float32
+    choosing: Float32
     codewords: Float32
     _coder: tuple[Any, ...] | None = field(default=None, init=False, repr=False)
 
@@ -83,7 +92,8 @@ class Stage:
             for side in range(2):
                 means, left = _k_means(left, draw)
                 starts[p, side], codewords[p, side] = means.T, means @ own.T
-        return cls(None if are_grouped else rotation, starts, codewords.reshape(-1, dim))
+        flat: Float32 = codewords.reshape(-1, dim)
+        return cls(None if are_grouped else rotation, starts, flat, flat)
 
     def start_codes(self, rows: Float32) -> UInt8:
         """Return where choosing starts, uint8 (n, n_bytes), for rows, float32 (n, dim)."""
@@ -108,7 +118,8 @@ class Stage:
         for first in range(0, len(rows), _CHUNK):
             part = slice(first, first + _CHUNK)
             codes[part] = self.start_codes(rows[part])
-            self._choose(norms - project(rows[part], weights), gram, codes[part])
+            base = project(rows[part], weights)
+            self._choose(np.subtract(norms, base, out=base), gram, codes[part], SWEEPS)
         return codes
 
     def improved(self, rows: Float32, codes: UInt8) -> UInt8:
@@ -117,25 +128,30 @@ class Stage:
         codes = codes.copy()
 
         def work(part: slice) -> None:
-            self._choose(norms - rows[part] @ weights, gram, codes[part])
+            self._choose(norms - rows[part] @ weights, gram, codes[part], ROUND_SWEEPS)
 
         _in_threads(work, (slice(first, first + _CHUNK) for first in range(0, len(rows), _CHUNK)))
         return codes
 
-    def _choose(self, base: Float32, gram: Any, codes: UInt8) -> None:
+    def code_in_threads(self, rows: Float32) -> UInt8:
+        """Return what `code` does, part by part."""
+        self._integers()
+        return np.concatenate(_in_threads(lambda part: self.code(rows[part]), _parts(len(rows))))
+
+    def _choose(self, base: Float32, gram: Any, codes: UInt8, sweeps: int) -> None:
         from binrag.kernels.additive import choose
 
-        choose(base, gram, codes, SWEEPS)
+        choose(base, gram, codes, sweeps)
 
     def _integers(self) -> tuple[Any, ...]:
         """Return what choosing needs, in units of which the largest product of codewords has 32,767."""
         if self._coder is None:
             from binrag.kernels.project import project
 
-            products = project(self.codewords, np.ascontiguousarray(self.codewords.T))
+            products = project(self.choosing, np.ascontiguousarray(self.choosing.T))
             unit = max(float(np.abs(products).max()), 1e-30) * 2 / _GRAM_MAX
             gram = np.rint(products * (2 / unit)).astype(np.int16)
-            weights = np.ascontiguousarray(self.codewords.T * np.float32(2 / unit))
+            weights = np.ascontiguousarray(self.choosing.T * np.float32(2 / unit))
             norms = np.diagonal(products) / np.float32(unit)
             self._coder = gram, weights, norms
         return self._coder
@@ -146,49 +162,36 @@ class Stage:
 
         subtract_codewords(rows, codes, self.codewords)
 
-    def refitted(self, rows: Float32, codes: UInt8, ridge: float) -> Stage:
-        """Return the stage whose codewords are the best for these codes, by least squares.
+    def chosen_by(self, codewords: Float32) -> Stage:
+        """Return the stage with other codewords, in as many steps as a byte has, to choose from and to decode to."""
+        codewords = _from_steps(*_to_steps(codewords))
+        return Stage(self.rotation, self.starts, codewords, codewords)
 
-        Parameters
-        ----------
-        rows : float32 (n, dim)
-        codes : uint8 (n, n_bytes)
-        ridge : float
-            How many rows' worth a codeword is drawn to what it was.
-        """
-        from binrag.kernels.additive import count_codewords
-
-        n_codewords, dim = self.codewords.shape
-
-        def work(part: slice) -> tuple[Float32, Float32]:
-            counts, sums = np.zeros((n_codewords, n_codewords), np.float32), np.zeros((n_codewords, dim), np.float32)
-            count_codewords(rows[part], codes[part], counts, sums)
-            return counts, sums
-
-        found = _in_threads(work, _parts(len(rows)))
-        counts, sums = (np.asarray(np.sum(parts, axis=0, dtype=np.float64)) for parts in zip(*found, strict=True))
-        counts[np.diag_indices(n_codewords)] += ridge
-        solved = np.linalg.solve(counts, sums + ridge * self.codewords).astype(np.float32)
-        return Stage(self.rotation, self.starts, solved)
-
-    def halved(self) -> Stage:
-        """Return the stage in half precision."""
-        rotation = None if self.rotation is None else half(self.rotation)
-        return Stage(rotation, half(self.starts), half(self.codewords))
+    def decoded_by(self, codewords: Float32) -> Stage:
+        """Return the stage with other codewords, in half precision, to decode to; codes stay what they are."""
+        stage = Stage(self.rotation, self.starts, self.choosing, half(codewords))
+        stage._coder = self._coder
+        return stage
 
     def turned(self, forward: Float32, backward: Float32) -> Stage:
         """Return the stage for rows y · forward, where this one is for y; float32 (dim, dim), backward its inverse."""
         _, _, size, _ = self.starts.shape
         rotation = backward[:, : self.n_bytes * size] if self.rotation is None else backward @ self.rotation
-        return Stage(rotation, self.starts, self.codewords @ forward)
+        return Stage(rotation, self.starts, self.choosing @ forward, self.codewords @ forward)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the number of bytes and the arrays, in half precision."""
+        """Return the number of bytes and the arrays: in half precision, those that choosing is by in steps.
+
+        None stands for codewords that are the same ones.
+        """
+        steps, sizes = _to_steps(self.choosing)
         return {
             "n_bytes": self.n_bytes,
             "rotation": None if self.rotation is None else as_bytes(self.rotation, "<f2"),
             "starts": as_bytes(self.starts, "<f2"),
-            "codewords": as_bytes(self.codewords, "<f2"),
+            "choosing": as_bytes(steps, "i1"),
+            "step_sizes": as_bytes(sizes),
+            "codewords": None if self.codewords is self.choosing else as_bytes(self.codewords, "<f2"),
         }
 
     @classmethod
@@ -197,19 +200,81 @@ class Stage:
         n_bytes = config["n_bytes"]
         rotation = None if config["rotation"] is None else from_bytes(config["rotation"], (dim, -1), "<f2")
         starts = from_bytes(config["starts"], (n_bytes, 2, -1, 16), "<f2")
-        return cls(rotation, starts, from_bytes(config["codewords"], (32 * n_bytes, dim), "<f2"))
+        shape = (32 * n_bytes, dim)
+        choosing = _from_steps(from_bytes(config["choosing"], shape, "i1"), from_bytes(config["step_sizes"], dim))
+        codewords = choosing if config["codewords"] is None else from_bytes(config["codewords"], shape, "<f2")
+        return cls(rotation, starts, choosing, codewords)
 
 
 def fitted_stage(
-    rows: Float32, stage: Stage, n_rounds: int, ridge: float, report: Callable[[], None] = lambda: None
-) -> Stage:
-    """Refit a stage's codewords by turns with the codes of rows, float32 (n, dim), which go on from turn to turn."""
-    codes = stage.start_codes(rows)
+    rows: Float32,
+    stage: Stage,
+    n_rounds: int,
+    ridge: float,
+    report: Callable[[], None] = lambda: None,
+    *,
+    refit_decoder: bool = True,
+) -> tuple[Stage, UInt8]:
+    """Refit a stage to rows, float32 (n, dim), and return it with their codes.
+
+    The codewords that codes are chosen from are refitted by turns with the codes, which go on from turn to turn; at
+    last, with `refit_decoder`, those that they decode to, to the codes that rows get anew.
+    """
+    rotation = None if stage.rotation is None else half(stage.rotation)
+    stage = Stage(rotation, half(stage.starts), stage.choosing, stage.choosing)
+    codes = stage.improved(rows, stage.start_codes(rows))
     for _ in range(n_rounds):
-        stage = stage.refitted(rows, codes, ridge)
+        codewords = refitted(rows, codes, stage.choosing, ridge)
+        stage = Stage(rotation, stage.starts, codewords, codewords)
         codes = stage.improved(rows, codes)
         report()
-    return stage.refitted(rows, codes, ridge).halved()
+    stage = stage.chosen_by(refitted(rows, codes, stage.choosing, ridge))
+    codes = stage.code_in_threads(rows)
+    if refit_decoder:
+        stage = stage.decoded_by(refitted(rows, codes, stage.choosing, ridge))
+    return stage, codes
+
+
+def refitted(rows: Float32, codes: UInt8, codewords: Float32, ridge: float) -> Float32:
+    """Return the codewords that decode codes best, by least squares, float32 (32 n_bytes, dim).
+
+    Parameters
+    ----------
+    rows : float32 (n, dim)
+    codes : uint8 (n, n_bytes)
+    codewords : float32 (32 n_bytes, dim)
+        What they were.
+    ridge : float
+        How many rows' worth a codeword is drawn to what it was.
+    """
+    from binrag.kernels.additive import count_codewords
+
+    n_codewords, dim = codewords.shape
+
+    def work(part: slice) -> tuple[Float32, Float32]:
+        counts, sums = np.zeros((n_codewords, n_codewords), np.float32), np.zeros((n_codewords, dim), np.float32)
+        count_codewords(rows[part], codes[part], counts, sums)
+        return counts, sums
+
+    found = _in_threads(work, _parts(len(rows)))
+    counts, sums = (np.asarray(np.sum(parts, axis=0, dtype=np.float64)) for parts in zip(*found, strict=True))
+    counts[np.diag_indices(n_codewords)] += ridge
+    return np.linalg.solve(counts, sums + ridge * codewords).astype(np.float32)
+
+
+def _to_steps(codewords: Float32) -> tuple[Any, Float32]:
+    """Return codewords in whole steps of their coordinates, int8 (n, dim), and the sizes of steps, float32 (dim,).
+
+    Sizes have 8 significant bits, so that products with steps are exact, and steps taken again are the same.
+    """
+    fractions, exponents = np.frexp(np.abs(codewords).max(axis=0) / np.float32(127))
+    sizes = np.ldexp(np.rint(fractions * np.float32(256)), exponents - 8).astype(np.float32)
+    steps = np.rint(codewords / np.where(sizes > 0, sizes, np.float32(1)))
+    return np.clip(steps, -127, 127).astype(np.int8), sizes
+
+
+def _from_steps(steps: Any, sizes: Float32) -> Float32:
+    return np.asarray(steps * sizes, dtype=np.float32)
 
 
 def _k_means(rows: Float32, draw: np.random.Generator) -> tuple[Float32, Float32]:
