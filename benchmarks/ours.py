@@ -21,7 +21,7 @@ from benchmarks.outcomes import DEPTH, Outcome, Training, digest_of, kept, outco
 from benchmarks.spaces import top_rows
 from binrag import pipeline
 from binrag.binarizers import AdditiveBinarizer, RotatedSignBinarizer, SignBinarizer
-from binrag.binarizers.artefact import load_artefact
+from binrag.binarizers.artefact import load_artefact, shipped_artefacts
 from binrag.errors import MissingDependency
 from binrag.indexes import FlatIndex
 from binrag.protocols import Binarizer
@@ -101,7 +101,9 @@ def artefact(path: str) -> Coding:
     def fit(training: Training, seed: int) -> Binarizer:
         return load_artefact(path, dim=training.rows.shape[1])[0]
 
-    return Coding(f"artefact {Path(path).stem}", f"artefact {Path(path).stem}", fit, is_random=False)
+    name = f"artefact {Path(path).stem}"
+    family = name.rpartition("-")[0] if path in shipped_artefacts() else name  # sizes of one file
+    return Coding(family, name, fit, is_random=False)
 
 
 def _sign(training: Training, seed: int) -> Binarizer:
