@@ -111,6 +111,7 @@ class Stage:
 
     def code(self, rows: Float32) -> UInt8:
         """Return codes, uint8 (n, n_bytes), of rows, float32 (n, dim); a row's does not depend on its neighbours."""
+        from binrag.kernels.additive import choose
         from binrag.kernels.project import project
 
         gram, weights, norms = self._integers()
@@ -119,29 +120,26 @@ class Stage:
             part = slice(first, first + _CHUNK)
             codes[part] = self.start_codes(rows[part])
             base = project(rows[part], weights)
-            self._choose(np.subtract(norms, base, out=base), gram, codes[part], SWEEPS)
+            choose(np.subtract(norms, base, out=base), gram, codes[part], SWEEPS)
         return codes
 
     def improved(self, rows: Float32, codes: UInt8) -> UInt8:
         """Return codes that start from others; fitting only, where rounding decides nothing."""
+        from binrag.kernels.additive import choose
+
         gram, weights, norms = self._integers()
         codes = codes.copy()
 
         def work(part: slice) -> None:
-            self._choose(norms - rows[part] @ weights, gram, codes[part], ROUND_SWEEPS)
+            choose(norms - rows[part] @ weights, gram, codes[part], ROUND_SWEEPS)
 
         _in_threads(work, (slice(first, first + _CHUNK) for first in range(0, len(rows), _CHUNK)))
         return codes
 
     def code_in_threads(self, rows: Float32) -> UInt8:
         """Return what `code` does, part by part."""
-        self._integers()
+        self._integers()  # once, before threads share it
         return np.concatenate(_in_threads(lambda part: self.code(rows[part]), _parts(len(rows))))
-
-    def _choose(self, base: Float32, gram: Any, codes: UInt8, sweeps: int) -> None:
-        from binrag.kernels.additive import choose
-
-        choose(base, gram, codes, sweeps)
 
     def _integers(self) -> tuple[Any, ...]:
         """Return what choosing needs, in units of which the largest product of codewords has 32,767."""
