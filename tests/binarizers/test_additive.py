@@ -9,9 +9,11 @@ import pytest
 import reference
 from fakes import vectors_of
 
+from binrag.binarizers import additive
 from binrag.binarizers.additive import AdditiveBinarizer, stage_sizes
 from binrag.binarizers.allocated import AllocatedBinarizer
 from binrag.binarizers.linear import LinearBinarizer
+from binrag.binarizers.query_map import N_EPOCHS
 from binrag.errors import DimensionMismatch, InvalidInput, InvalidVector, TrainingError
 from binrag.indexes import FlatIndex
 from binrag.ranking.rescore import rescore_codes
@@ -59,9 +61,20 @@ def in_axes(binarizer, vectors):
     return (vectors - binarizer.axes.mean).astype(float) @ binarizer.axes.forward
 
 
+def mapped(binarizer, directions):
+    """M of directions that are in the axes already, one a row."""
+    query_map = binarizer.maps[-1]
+    return directions if query_map is None else directions @ query_map.astype(float).T
+
+
+def scored_by(binarizer, queries):
+    """What decoded vectors are multiplied with, for queries."""
+    return mapped(binarizer, queries.astype(float) @ binarizer.axes.backward)
+
+
 def factors_of(binarizer, vectors, codes):
     y = in_axes(binarizer, vectors)
-    return (y**2).sum(axis=1) / (y * decoded(binarizer, codes)).sum(axis=1)
+    return (y**2).sum(axis=1) / (mapped(binarizer, y) * decoded(binarizer, codes)).sum(axis=1)
 
 
 def places(codes):
@@ -89,7 +102,7 @@ def recall(binarizer, vectors, queries, k=10):
 def test_scores_are_those_of_the_decoded_vectors(code_bytes):
     binarizer, vectors, q = fitted(code_bytes), rows(200, 1), rows(5, 2)[0]
     codes, query = binarizer.transform(vectors), binarizer.query(q)
-    estimates = decoded(binarizer, codes) @ (q.astype(float) @ binarizer.axes.backward)
+    estimates = decoded(binarizer, codes) @ scored_by(binarizer, q)
     expected = binarizer.factors.astype(float)[places(codes)] * estimates + q.astype(float) @ binarizer.axes.mean
     assert reference.decoded_scores(codes, query) == pytest.approx(expected, abs=1e-5)
     assert not query.tables[8 * binarizer.shape.n_words - 1].any()
@@ -106,10 +119,9 @@ def test_what_is_scanned_is_the_first_stage(code_bytes):
     first = binarizer.prefix(8)
     for q in rows(5, 2):
         costs = binarizer.query(q).costs
-        assert np.array_equal(costs, first.query(q).costs)
         assert not costs[:, -1].any()
         distances = reference.table_distances(reference.bytes_of_words(codes.words), costs)
-        exact = decoded(first, first.transform(vectors)) @ (q.astype(float) @ binarizer.axes.backward)
+        exact = decoded(first, first.transform(vectors)) @ scored_by(binarizer, q)
         step = np.ptp(exact) / np.ptp(distances)
         assert np.abs(exact - exact.mean() + step * (distances - distances.mean())).max() < 8 * step
         assert np.corrcoef(distances, exact)[0, 1] < -0.999
@@ -227,7 +239,7 @@ def test_parameters_are_kept_in_half_precision():
     record = msgpack.packb(record_of(fitted(18)))
     stages = fitted(18).stages
     n_numbers = 2 * DIM**2 + sum(stage.codewords.size + stage.starts.size for stage in stages)
-    n_numbers += sum(stage.rotation.size for stage in stages[1:])
+    n_numbers += sum(stage.rotation.size for stage in stages[1:]) + sum(m.size for m in fitted(18).maps[:2])
     n_single = sum(stage.choosing.size for stage in stages)
     assert stages[0].rotation is None
     assert 2 * n_numbers < len(record) - n_single < 2 * n_numbers + 1500
@@ -341,6 +353,28 @@ def test_more_bytes_find_more():
     assert found[-1] > 0.92
 
 
+def test_codes_of_up_to_a_quarter_of_the_dimensions_have_maps():
+    """Of 8 and 14 bytes, at 64 dimensions; each of its own."""
+    maps = fitted(34).maps
+    assert [one is not None for one in maps] == [True, True, False, False, False]
+    assert not np.array_equal(maps[0], maps[1])
+    assert [fitted(34).prefix(size).maps for size in (8, 14)] == [maps[:1], maps[:2]]
+
+
+def test_vectors_of_many_dimensions_have_no_map(monkeypatch):
+    monkeypatch.setattr(additive, "MAX_DIM", DIM - 1)
+    binarizer = AdditiveBinarizer.fit(rows(), code_bytes=10, n_rounds=2)
+    assert binarizer.maps == (None, None)
+    assert binarizer.get_config()["maps"] == [None, None]
+
+
+def test_a_map_finds_more(monkeypatch):
+    queries, vectors = rows(400, 5), rows(3000, 1)
+    mapped = recall(fitted(10), vectors, queries)[0]
+    monkeypatch.setattr(additive, "MAX_DIM", 0)
+    assert mapped > recall(AdditiveBinarizer.fit(rows(), code_bytes=10, seed=3), vectors, queries)[0]
+
+
 def test_every_stage_lowers_the_error():
     binarizer, vectors = fitted(34), rows(500, 1)
     y, errors = in_axes(binarizer, vectors), []
@@ -397,10 +431,11 @@ def test_equal_seeds_give_equal_bytes():
     assert fits[0] != fits[2]
 
 
-def test_progress_counts_the_rounds_of_all_stages():
+def test_progress_counts_the_rounds_of_all_stages_and_the_epochs_of_maps():
     calls = []
     AdditiveBinarizer.fit(rows(), code_bytes=18, n_rounds=2, progress=lambda *n: calls.append(n))
-    assert calls == [(i, 6) for i in range(1, 7)]
+    n_turns = 3 * 2 + 2 * N_EPOCHS
+    assert calls == [(i, n_turns) for i in range(1, n_turns + 1)]
 
 
 def test_queries_weigh_the_space():

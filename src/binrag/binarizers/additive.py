@@ -3,7 +3,7 @@
 x̂ = μ + K^−½ A Σ_p (c_p,0[low half of byte p] + c_p,1[high half]), in the query-weighted space Aᵀ K^½ (x − μ) of
 `fitting.QuerySpace`, turned to principal axes A. Half a byte has 16 codewords, so tables of 16 entries score a code,
 and the scan looks them up by permuting bytes. Codes are in stages: each codes what the stages before it leave, and the
-first one is what the scan reads.
+first one is what the scan reads. Scores of codes of few bytes are by a map of the query (`query_map`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from binrag.binarizers.codes import as_bytes, check_dim, exact_factors, from_byt
 from binrag.binarizers.costs import scan_costs
 from binrag.binarizers.decoder import row_sums, row_times
 from binrag.binarizers.fitting import QuerySpace, checked_code_bytes, checked_rows, sample
+from binrag.binarizers.query_map import MAX_DIM, N_EPOCHS, N_ROWS, Rivals, fitted_map
 from binrag.errors import InvalidInput
 from binrag.registry import register
 from binrag.types import Codes, CodeShape, Float32, Float64, Progress, Query, UInt8
@@ -73,14 +74,18 @@ class AdditiveBinarizer:
         One at least.
     ranges : float32 (n_stages, 2)
         The least and the largest rescale factor of the codes of the first stage alone, the first two, ….
+    maps : sequence of (float32 (dim, dim) or None)
+        M of the same codes, which ⟨M q · backward, ŷ⟩ is scored by; None is the identity.
     """
 
     component_id: ClassVar[str] = "additive"
 
-    def __init__(self, axes: Axes, stages: Sequence[Stage], ranges: Float32) -> None:
+    def __init__(self, axes: Axes, stages: Sequence[Stage], ranges: Float32, maps: Sequence[Float32 | None]) -> None:
         self.axes = axes
         self.stages = tuple(stages)
         self.ranges = ranges
+        self.maps = tuple(maps)
+        self._query_map = axes.backward if maps[-1] is None else np.ascontiguousarray(axes.backward @ maps[-1].T)
         self.dim = len(axes.mean)
         n_bytes = sum(stage.n_bytes for stage in stages)
         n_words = scanned_words(n_bytes + 1, self.dim)
@@ -120,7 +125,7 @@ class AdditiveBinarizer:
         for stage in self.stages:
             codes.append(stage.code(left))
             stage.subtract(left, codes[-1])
-        return np.concatenate(codes, axis=1), _factors(rows, left)
+        return np.concatenate(codes, axis=1), _factors(rows, left, self.maps[-1])
 
     def _places(self, factors: Float64) -> UInt8:
         """Return the places of the nearest factors in the table, by their ratios; 0 holds what is not positive."""
@@ -137,7 +142,7 @@ class AdditiveBinarizer:
             If the vector has another dimension.
         """
         check_dim(len(vector), self.dim)
-        turned = row_times(vector, self.axes.backward)
+        turned = row_times(vector, self._query_map)
         halves = np.concatenate([stage.codewords @ turned for stage in self.stages]).reshape(-1, 2, 1, 16)
         tables: Float32 = (halves[:, 1].transpose(0, 2, 1) + halves[:, 0]).reshape(-1, 256)
         n_scanned = 8 * self.shape.n_words
@@ -159,10 +164,11 @@ class AdditiveBinarizer:
             known = ", ".join(map(str, sizes))
             raise InvalidInput(f"code_bytes is {code_bytes}, the first stages take one of {known}")
         n_stages = int(np.searchsorted(sizes, code_bytes)) + 1
-        return AdditiveBinarizer(self.axes, self.stages[:n_stages], self.ranges[:n_stages])
+        first = slice(n_stages)
+        return AdditiveBinarizer(self.axes, self.stages[first], self.ranges[first], self.maps[first])
 
     def get_config(self) -> dict[str, Any]:
-        """Return the axes, the stages and the ranges."""
+        """Return the axes, the stages, the ranges and the maps."""
         return {
             "dim": self.dim,
             "mean": as_bytes(self.axes.mean),
@@ -170,15 +176,18 @@ class AdditiveBinarizer:
             "backward": as_bytes(self.axes.backward, "<f2"),
             "stages": [stage.get_config() for stage in self.stages],
             "ranges": as_bytes(self.ranges),
+            "maps": [None if one is None else as_bytes(one, "<f2") for one in self.maps],
         }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Rebuild from `get_config`."""
         dim = config["dim"]
-        maps = (from_bytes(config[name], (dim, dim), "<f2") for name in ("forward", "backward"))
+        turns = (from_bytes(config[name], (dim, dim), "<f2") for name in ("forward", "backward"))
         stages = [Stage.from_config(stage, dim) for stage in config["stages"]]
-        return cls(Axes(from_bytes(config["mean"], dim), *maps), stages, from_bytes(config["ranges"], (len(stages), 2)))
+        axes = Axes(from_bytes(config["mean"], dim), *turns)
+        maps = [None if one is None else from_bytes(one, (dim, dim), "<f2") for one in config["maps"]]
+        return cls(axes, stages, from_bytes(config["ranges"], (len(stages), 2)), maps)
 
     @classmethod
     def fit(
@@ -206,7 +215,7 @@ class AdditiveBinarizer:
         seed : int
             Draws the first codewords.
         progress : callable, optional
-            Called with the rounds done and their number.
+            Called with the rounds done, epochs of maps counted, and their number.
         start : AdditiveBinarizer, optional
             One of the same bytes, fitted to other vectors, to be adapted to these.
         n_rounds : int
@@ -231,7 +240,8 @@ class AdditiveBinarizer:
         vectors = vectors[sample(len(vectors), MAX_ROWS, seed)]
         axes = Axes.fit(vectors, queries, sizes[0], seed)
         rows: Float32 = np.asarray((vectors - axes.mean) @ axes.forward, dtype=np.float32)
-        n_done, n_turns = 0, n_rounds * len(sizes)
+        mapped = [dim <= MAX_DIM and size <= dim // 4 for size in (np.cumsum(sizes) + 1).tolist()]
+        n_done, n_turns = 0, n_rounds * len(sizes) + N_EPOCHS * sum(mapped)
 
         def report() -> None:
             nonlocal n_done
@@ -240,6 +250,8 @@ class AdditiveBinarizer:
                 progress(n_done, n_turns)
 
         left, stages, ranges = rows.copy(), [], []
+        maps: list[Float32 | None] = []
+        rivals = Rivals.find(rows, _as_queries(vectors, queries, seed) @ axes.backward) if any(mapped) else None
         for i, n_bytes in enumerate(sizes):
             if start is None:
                 first = Stage.start(left, n_bytes, seed + i, are_grouped=i == 0)
@@ -249,16 +261,28 @@ class AdditiveBinarizer:
             stage, codes = fitted_stage(left, first, n_rounds, RIDGE, report, refit_decoder=refit_decoder)
             stages.append(stage)
             stage.subtract(left, codes)
-            factors = _factors(rows, left)
+            one = half(fitted_map(rows, rows - left, rivals, seed, report)) if rivals and mapped[i] else None
+            maps.append(one)
+            factors = _factors(rows, left, one)
             positive = factors[factors > 0]
             ranges.append((positive.min() / _MARGIN, positive.max() * _MARGIN) if len(positive) else (1.0, 2.0))
-        return cls(axes, stages, np.array(ranges, dtype=np.float32))
+        return cls(axes, stages, np.array(ranges, dtype=np.float32), maps)
 
 
-def _factors(rows: Float32, left: Float32) -> Float64:
-    """Return the `exact_factors` of rows, where what ŷ leaves of them is given."""
+def _factors(rows: Float32, left: Float32, query_map: Float32 | None) -> Float64:
+    """Return f = ‖y‖² / ⟨M y, ŷ⟩ of rows, where what ŷ leaves of them is given."""
+    from binrag.kernels.project import project
+
     norms2 = row_sums(rows**2)
-    return exact_factors(norms2, norms2 - row_sums(rows * left))
+    if query_map is None:
+        return exact_factors(norms2, norms2 - row_sums(rows * left))
+    return exact_factors(norms2, row_sums(project(rows, np.ascontiguousarray(query_map.T)) * (rows - left)))
+
+
+def _as_queries(vectors: Float32, queries: Float32 | None, seed: int) -> Float32:
+    """Return queries, and rows that serve as such."""
+    some = vectors[sample(len(vectors), N_ROWS, seed)]
+    return some if queries is None else np.concatenate((queries, some))
 
 
 def scanned_words(code_bytes: int, dim: int) -> int:

@@ -193,6 +193,7 @@ def choose(base: Any, gram: Any, codes: Any, sweeps: int) -> None:
     n, n_bytes = codes.shape
     width = gram.shape[0]
     sums = np.empty((_ROWS, width), dtype=np.int32)  # base_a + Σ_b gram_ab over the row's numbers b
+    kept = np.empty(_ROWS, dtype=np.int64)  # how many bytes in turn, up to now, kept their values
     for first in range(0, n, _ROWS):  # rows of the gram matrix serve all rows of a block while they are near
         n_rows = min(_ROWS, n - first)
         for i in range(n_rows):
@@ -207,22 +208,25 @@ def choose(base: Any, gram: Any, codes: Any, sweeps: int) -> None:
                 for t in range(width):
                     second = np.int32(gram[c, t]) + np.int32(gram[d, t])
                     sums[i, t] += np.int32(gram[a, t]) + np.int32(gram[b, t]) + weight * second
+        kept[:] = 0
         for _ in range(sweeps):
-            changed = False
             for p in range(n_bytes):
                 for i in range(n_rows):
+                    if kept[i] == n_bytes:
+                        continue
                     old = np.int64(codes[first + i, p])
                     new = _best(sums, i, gram, p, old)
                     if new == old:
+                        kept[i] += 1
                         continue
-                    changed = True
+                    kept[i] = 1
                     codes[first + i, p] = new
                     a, b = _numbers(new, p)
                     c, d = _numbers(old, p)
                     for t in range(width):
                         gained = np.int32(gram[a, t]) + np.int32(gram[b, t])
                         sums[i, t] += gained - np.int32(gram[c, t]) - np.int32(gram[d, t])
-            if not changed:
+            if kept[:n_rows].min() == n_bytes:
                 break
 
 
