@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from binrag.indexes import FlatIndex
+from binrag.indexes.flat import TILE
 from binrag.ranking.rescore import rescore_codes, rescore_vectors
+from binrag.threads import in_threads
 from binrag.types import Candidates, Float32, Query
+
+__all__ = ["TILE", "default_candidates", "default_reads", "rescore", "retrieve", "retrieve_batch"]
 
 MIN_CANDIDATES = 800
 MIN_READS = 100
@@ -39,8 +44,19 @@ def retrieve(index: FlatIndex, query: Query, n_candidates: int) -> Candidates:
     Candidates
         min(n_candidates, live rows) rows with estimated similarities, best first.
     """
-    nearest = index.retrieve(query, n_candidates)
-    return rescore_codes(index.codes, index.rest, index.rescale, query, nearest.rows)
+    return retrieve_batch(index, [query], n_candidates)[0]
+
+
+def retrieve_batch(
+    index: FlatIndex, queries: Sequence[Query], n_candidates: int, *, n_threads: int = 1
+) -> list[Candidates]:
+    """Return what `retrieve` does for each query, whatever the number of threads."""
+    nearest = index.retrieve_batch(queries, n_candidates, n_threads=n_threads)
+    rescored = [
+        partial(rescore_codes, index.codes, index.rest, index.rescale, query, found.rows)
+        for query, found in zip(queries, nearest, strict=True)
+    ]
+    return in_threads(rescored, n_threads)
 
 
 def rescore(candidates: Candidates, query: Query, n_reads: int, read: Callable[[Sequence[int]], Float32]) -> Candidates:

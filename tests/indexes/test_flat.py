@@ -9,8 +9,9 @@ from fakes import lattice
 from hypothesis import given
 from hypothesis import strategies as st
 
+from binrag import threads
 from binrag.binarizers import SignBinarizer
-from binrag.indexes import FlatIndex, group_words
+from binrag.indexes import FlatIndex, flat, group_words
 from binrag.indexes.flat import bytes_of, row_bytes
 from binrag.ranking.rescore import rescore_codes
 from binrag.types import Codes, CodeShape, Query
@@ -271,3 +272,40 @@ def test_threads_get_identical_results(by_tables):
     with ThreadPoolExecutor(8) as pool:
         for _ in range(3):
             assert list(pool.map(lambda query: pairs_of(index.retrieve(query, 100)), queries)) == alone
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Tiles, ranges and a pool of threads that show with few queries and rows."""
+    threads._pool.cache_clear()
+    monkeypatch.setattr(threads, "n_processors", lambda: 4)
+    monkeypatch.setattr(flat, "TILE", 5)
+    monkeypatch.setattr(flat, "RANGE", 100)
+    yield
+    threads._pool.cache_clear()
+
+
+@BY_TABLES
+@pytest.mark.parametrize("n", [0, 1, 99, 400, 1111])
+@pytest.mark.parametrize("n_queries", [0, 1, 2, 3, 17])
+def test_a_batch_is_what_its_queries_are_alone(n, n_queries, by_tables, small_parts):
+    """Whatever the threads, which share queries or, of few of them, rows."""
+    words = reference.random_words(n, 6, seed=1, n_patterns=30)
+    live = np.random.default_rng(n).random(n) < 0.8
+    index = FlatIndex.empty(shape_of(words, by_tables)).extended(
+        n, reference.bitmap_of(live), tail=(0, codes_of(words))
+    )
+    if by_tables:
+        queries = [table_query(costs_of(6, seed)) for seed in range(n_queries)]
+    else:
+        queries = [query_of(query) for query in reference.random_words(n_queries, 6, seed=2)]
+    for allowed in (None, np.random.default_rng(3).random(n) < 0.7, np.arange(n) % 50 == 3):
+        bitmap = None if allowed is None else reference.bitmap_of(allowed)
+        for k in (1, 20, n + 1):
+            alone = [pairs_of(index.retrieve(query, k, bitmap)) for query in queries]
+            for n_threads in (1, 2, 3, 4, 8):
+                found = index.retrieve_batch(queries, k, bitmap, n_threads=n_threads)
+                assert list(map(pairs_of, found)) == alone
+                if n_threads == 3:
+                    one_by_one = [index.retrieve(query, k, bitmap, n_threads=3) for query in queries]
+                    assert list(map(pairs_of, one_by_one)) == alone

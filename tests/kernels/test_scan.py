@@ -20,21 +20,30 @@ WIDTHS = [0, *sorted(width for width in PERMUTES if width <= vector_bytes())]
 SPARE = 3
 
 
-def run(kernel, rows, query, filler, farthest, k, allowed):
-    """Run a kernel with arrays of just the documented sizes; lanes past the last row hold a perfect match."""
+def run_batch(kernel, rows, queries, filler, farthest, k, allowed=None, first=0, stop=None):
+    """Run a kernel with arrays of just the documented sizes; lanes past the last row are of filler."""
     n = len(rows)
     grouped = reference.grouped(rows)
     lanes = np.arange(len(grouped) * 16).reshape(-1, 16)
     grouped = np.where((lanes < n)[:, None, :], grouped, filler[None, :, None])
     allowed = np.ones(n, dtype=bool) if allowed is None else allowed
-    counts = np.full(farthest + 2, 77, dtype=np.int64)
-    scratch = np.full((2, 4 * k), 77, dtype=np.int64)
-    out = np.full((2, k + SPARE), -7, dtype=np.int64)
+    counts = np.full((len(queries), farthest + 2), 77, dtype=np.int64)
+    scratch = np.full((2, len(queries), 4 * k), 77, dtype=np.int64)
+    out = np.full((2, len(queries), k + SPARE), -7, dtype=np.int64)
+    found = np.full(len(queries), -7, dtype=np.int64)
     bitmap = reference.bitmap_of(allowed)
-    buffers = scratch[0], scratch[1], out[0, :k], out[1, :k]
-    found = kernel(np.ascontiguousarray(grouped), n, query, bitmap, k, counts, *buffers)
-    assert (out[:, k:] == -7).all()
-    return list(zip(out[1, :found].tolist(), out[0, :found].tolist(), strict=True))
+    stop = n if stop is None else stop
+    kernel(np.ascontiguousarray(grouped), first, stop, queries, bitmap, k, counts, *scratch, out[0], out[1], found)
+    assert (out[:, :, k:] == -7).all()
+    return [
+        list(zip(distances[:own].tolist(), numbers[:own].tolist(), strict=True))
+        for numbers, distances, own in zip(*out, found, strict=True)
+    ]
+
+
+def run(kernel, rows, query, filler, farthest, k, allowed):
+    """Run it for one query, over all rows; where filler is a perfect match, none of it may be found."""
+    return run_batch(kernel, rows, query[None], filler, farthest, k, allowed)[0]
 
 
 def scan(words, query, k, allowed=None):
@@ -157,6 +166,36 @@ def test_allowed_rows(name, k):
     code, costs = reference.bytes_of_words(words), random_costs(2, "ties", 7)
     for width in WIDTHS:
         assert table_scan(code, costs, k, allowed, width) == reference.table_topk(code, costs, k, allowed)
+
+
+@pytest.fixture
+def short_stretches(monkeypatch):
+    """Stretches of 256 rows, of whatever words; what is compiled so is not for the cache."""
+    monkeypatch.setattr(binrag.kernels.scan, "STRETCH", 1)
+    monkeypatch.setattr(binrag.kernels.scan, "jit", numba.njit)
+
+
+@pytest.mark.parametrize("by_tables", [False, True])
+def test_a_batch_finds_what_each_query_finds_alone(by_tables, short_stretches):
+    """Of any range of rows, and of few allowed ones; queries are of different thresholds from the first stretch on."""
+    words = reference.random_words(1000, 2, seed=3)
+    code = reference.bytes_of_words(words)
+    queries = reference.random_words(7, 2, seed=4)
+    kinds = [KINDS[i % len(KINDS)] for i in range(7)]
+    costs = np.stack([random_costs(2, kind, i) for i, kind in enumerate(kinds)])
+    kernel = scan_kernel.__wrapped__(2)
+    draw = np.random.default_rng(0)
+    for first, stop in ((0, 1000), (64, 1000), (256, 512), (448, 449), (960, 1000), (64, 64)):
+        for share in (1.0, 0.5, 0.05, 0.005):
+            allowed = draw.random(1000) < share
+            inside = allowed & (np.arange(1000) >= first) & (np.arange(1000) < stop)
+            for k in (1, 10, 300):
+                if by_tables:
+                    found = run_batch(kernel, code, costs, code[0], 65534, k, allowed, first, stop)
+                    assert found == [reference.table_topk(code, own, k, inside) for own in costs]
+                else:
+                    found = run_batch(kernel, words, queries, words[0], 128, k, allowed, first, stop)
+                    assert found == [reference.hamming_topk(words, own, k, inside) for own in queries]
 
 
 @given(

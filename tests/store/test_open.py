@@ -199,6 +199,7 @@ SETTINGS = {
     "dim": [0, -1, 4097, 1.5, True, "8"],
     "seed": [-1, 1.5, "0", 2**64],
     "lock_timeout": [-1, math.nan, "1", None],
+    "n_threads": [0, -1, 1.5, "2", True],
 }
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from fakes import WordEncoder, ids_of, sentences, vectors_of
 
-from binrag import Store, StoreClosed
+from binrag import Store, StoreClosed, threads
+from binrag.indexes import flat
 from binrag.storage import Reading
 
 
@@ -24,6 +25,27 @@ def test_eight_threads_get_identical_results(path, keep):
         # the first search of every thread loads the codes
         assert list(pool.map(store.search, queries)) == alone
         assert list(pool.map(store.search, queries * 3)) == alone * 3
+
+
+@pytest.mark.parametrize("binarizer", ["sign", "levels"])
+def test_any_number_of_threads_finds_the_same(path, binarizer, monkeypatch):
+    """One query and many, which they share by rows or by queries."""
+    monkeypatch.setattr(threads, "n_processors", lambda: 4)
+    monkeypatch.setattr(flat, "RANGE", 64)
+    threads._pool.cache_clear()
+    queries = vectors_of(150, 64, seed=1)
+    with Store.open(path, n_threads=1) as store:
+        store.add(vectors=vectors_of(2000, 64), ids=list(map(str, range(2000))))
+        if binarizer != "sign":
+            store.train_binarizer(binarizer, force=True)
+        alone = [store.search(query) for query in queries]
+        assert store.search_batch(queries) == alone
+    for n_threads in (2, 4, 100, None):
+        with Store.open(path, "r", n_threads=n_threads) as store:
+            assert store.search_batch(queries) == alone
+            assert store.search(queries[0]) == alone[0]
+            assert store.search_batch(queries[:3]) == alone[:3]
+    threads._pool.cache_clear()
 
 
 def test_readers_beside_a_writer_see_whole_commits_in_order(path):

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
+from binrag.threads import in_threads
 from binrag.types import GROUP, Candidates, Codes, CodeShape, Float16, Query, UInt8, UInt64
+
+TILE = 64
+"""Queries that are compared with codes while these are near the processor, at most."""
+
+RANGE = 65_536
+"""Rows that are worth a thread of their own."""
 
 _GROWTH = 1.5
 
@@ -169,7 +179,9 @@ class FlatIndex:
         n_groups = -(-self.n_rows // GROUP)
         return int(n_groups * GROUP * self.shape.code_bytes + self.live.nbytes)
 
-    def retrieve(self, query: Query, n_candidates: int, allowed: UInt64 | None = None) -> Candidates:
+    def retrieve(
+        self, query: Query, n_candidates: int, allowed: UInt64 | None = None, *, n_threads: int = 1
+    ) -> Candidates:
         """Return the live, allowed rows nearest to the query.
 
         Parameters
@@ -181,32 +193,61 @@ class FlatIndex:
             How many rows to return at most.
         allowed : uint64 (≥ ceil(n_rows / 64),), optional
             Bitmap of rows that may be returned.
+        n_threads : int
+            How many threads share the work, at most; the answer is the same.
 
         Returns
         -------
         Candidates
             min(n_candidates, allowed rows) rows; the score is minus the distance, an integer.
         """
+        return self.retrieve_batch([query], n_candidates, allowed, n_threads=n_threads)[0]
+
+    def retrieve_batch(
+        self, queries: Sequence[Query], n_candidates: int, allowed: UInt64 | None = None, *, n_threads: int = 1
+    ) -> list[Candidates]:
+        """Return what `retrieve` does for each query; codes are read from memory once for a number of them."""
         n = min(n_candidates, self.n_rows)
-        if n == 0:
-            return Candidates(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float64))
+        if n == 0 or not queries:
+            return [Candidates(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float64)) for _ in queries]
+        n_bitmap_words = -(-self.n_rows // 64)
+        bitmap = self.live if allowed is None else self.live[:n_bitmap_words] & allowed[:n_bitmap_words]
+        size = min(TILE, -(-len(queries) // n_threads))
+        tiles = [queries[first : first + size] for first in range(0, len(queries), size)]
+        n_ranges = max(1, min(n_threads // len(tiles), self.n_rows // RANGE))
+        edges = [-(-self.n_rows * i // n_ranges // 64) * 64 for i in range(n_ranges)] + [self.n_rows]
+        scans = [partial(self._scan, tile, n, bitmap, *edge) for tile in tiles for edge in pairwise(edges)]
+        parts = in_threads(scans, n_threads)
+        if n_ranges == 1:
+            return [found for tile in parts for found in tile]
+        by_tile = [parts[first : first + n_ranges] for first in range(0, len(parts), n_ranges)]
+        return [_joined(found).top(n) for tile in by_tile for found in zip(*tile, strict=True)]
+
+    def _scan(self, queries: Sequence[Query], n: int, bitmap: UInt64, first: int, stop: int) -> list[Candidates]:
+        """Return the best n among the rows from `first` up to `stop`, for each query."""
         from binrag.kernels.scan import scan_kernel  # compiled code loads at the first search
 
         n_words = self.shape.n_words
         codes: UInt8 | UInt64
-        asked: UInt8 | UInt64
-        if query.costs is not None:
-            codes, asked = bytes_of(self.words, True).reshape(len(self.words), 8 * n_words, GROUP), query.costs
-            farthest = int(asked.max(axis=2).sum(dtype=np.int64))
+        asked: Any = np.stack([query.costs if self.shape.by_tables else query.words for query in queries])  # type: ignore[misc]
+        if self.shape.by_tables:
+            codes = bytes_of(self.words, True).reshape(len(self.words), 8 * n_words, GROUP)
+            farthest = int(asked.max(axis=3).sum(axis=(1, 2), dtype=np.int64).max())
         else:
-            assert query.words is not None
-            codes, asked, farthest = self.words, query.words, 64 * n_words
-        n_bitmap_words = -(-self.n_rows // 64)
-        bitmap = self.live if allowed is None else self.live[:n_bitmap_words] & allowed[:n_bitmap_words]
-        counts = np.empty(farthest + 2, dtype=np.int64)
-        scratch = np.empty((2, 4 * n), dtype=np.int64)
-        out = np.empty((2, n), dtype=np.int64)
-        found = scan_kernel(n_words)(
-            codes, self.n_rows, asked, bitmap, n, counts, scratch[0], scratch[1], out[0], out[1]
+            codes, farthest = self.words, 64 * n_words
+        counts = np.empty((len(queries), farthest + 2), dtype=np.int64)
+        scratch = np.empty((2, len(queries), 4 * n), dtype=np.int64)
+        out = np.empty((2, len(queries), n), dtype=np.int64)
+        found = np.empty(len(queries), dtype=np.int64)
+        scan_kernel(n_words)(
+            codes, first, stop, asked, bitmap, n, counts, scratch[0], scratch[1], out[0], out[1], found
         )
-        return Candidates(out[0, :found], -out[1, :found].astype(np.float64))
+        return [
+            Candidates(rows[:own], -distances[:own].astype(np.float64))
+            for rows, distances, own in zip(*out, found.tolist(), strict=True)
+        ]
+
+
+def _joined(parts: Sequence[Candidates]) -> Candidates:
+    rows, scores = (np.concatenate([getattr(part, name) for part in parts]) for name in ("rows", "scores"))
+    return Candidates.ordered(rows, scores)

@@ -84,12 +84,12 @@ def one_distance(codes: Any, group: Any, lane: Any, query: Any) -> Any:
 
 
 @jit
-def any_bit(bitmap: Any, first: int, stop: int) -> bool:
-    """Return whether any word that covers bits `first` to `stop` is not zero; `first` is a multiple of 64.
+def count_bits(bitmap: Any, first: int, stop: int) -> Any:
+    """Return how many bits are set in the words that cover bits `first` to `stop`; `first` is a multiple of 64.
 
     bitmap : uint64 (≥ ceil(stop / 64),)
     """
-    for i in range(first // 64, (stop + 63) // 64):  # noqa: SIM110
-        if bitmap[i] != 0:
-            return True
-    return False
+    total = np.int64(0)
+    for i in range(first // 64, (stop + 63) // 64):
+        total += np.int64(popcount(bitmap[i]))
+    return total

@@ -14,13 +14,16 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic, overload
 
-from binrag.kernels.bits import LANES, any_bit, nearer_by_words, one_distance, popcount
+from binrag.kernels.bits import LANES, count_bits, nearer_by_words, one_distance, popcount
 from binrag.kernels.jit import jit
 from binrag.kernels.tables import nearer_by_tables, one_sum, vector_bytes
 from binrag.kernels.topk import dropped, lowered, ordered
 
-GROUPS = 256
-"""Groups of one stretch; a stretch without an allowed row is skipped."""
+STRETCH = 2**18
+"""Bytes of codes, about, that one query after another is compared with, while they are near the processor."""
+
+SPARSE = 16
+"""In a stretch of which fewer than one row in so many is allowed, groups without an allowed row are passed over."""
 
 
 def _nearer(typing_context: Any, codes: Any, group: Any, query: Any, limit: Any, n_words: Any, width: Any) -> Any:
@@ -43,7 +46,7 @@ def _choose_distance(codes: Any, group: Any, lane: Any, query: Any) -> Any:
 
 
 @cache
-def scan_kernel(n_words: int, width: int | None = None) -> Callable[..., int]:
+def scan_kernel(n_words: int, width: int | None = None) -> Callable[..., None]:
     """Return the scan for codes of `n_words` words.
 
     Parameters
@@ -56,56 +59,74 @@ def scan_kernel(n_words: int, width: int | None = None) -> Callable[..., int]:
     Returns
     -------
     callable
-        ``scan(codes, n_rows, query, allowed, k, counts, rows, distances, out_rows, out_distances) -> n``:
+        ``scan(codes, first, stop, queries, allowed, k, counts, rows, distances, out_rows, out_distances, found)``, for
+        the rows from `first`, a multiple of 64, up to `stop`:
 
-        codes : uint64 (≥ ceil(n_rows / 16), n_words, 16) or uint8 (≥ ceil(n_rows / 16), 8 n_words, 16)
-        query : uint64 (n_words,), or uint8 (2, 8 n_words, 16)
-            The distance of a row is the Hamming distance to the words, or Σ_p query[0, p, low half of byte p] +
-            query[1, p, high half of byte p]; the two entries of one byte add up to 255 at most, all to 65,535.
-        allowed : uint64 (≥ ceil(n_rows / 64),), bit r % 64 of word r // 64 is row r
+        codes : uint64 (≥ ceil(stop / 16), n_words, 16) or uint8 (≥ ceil(stop / 16), 8 n_words, 16)
+        queries : uint64 (n_queries, n_words), or uint8 (n_queries, 2, 8 n_words, 16)
+            The distance of a row is the Hamming distance to a query's words, or Σ_p queries[i, 0, p, low half of byte
+            p] + queries[i, 1, p, high half of byte p]; the two entries of one byte add up to 255 at most, all to
+            65,535.
+        allowed : uint64 (≥ ceil(stop / 64),), bit r % 64 of word r // 64 is row r
         k : ≥ 1
-        counts : int64 (m + 2,), scratch; m is the largest possible distance, at most 65,534 for tables
-        rows, distances : int64 (≥ 4 k,), scratch
-        out_rows, out_distances : int64 (≥ k,), filled with the best n ≤ k by (distance, row)
+        counts : int64 (n_queries, m + 2), scratch; m is the largest possible distance, at most 65,534 for tables
+        rows, distances : int64 (n_queries, ≥ 4 k), scratch
+        out_rows, out_distances : int64 (n_queries, ≥ k), filled with each query's best by (distance, row)
+        found : int64 (n_queries,), filled with how many these are, ≤ k
     """
     vector = vector_bytes() if width is None else width
+    n_groups = max(1, STRETCH // (8 * LANES * LANES * n_words)) * LANES
 
     @jit
-    def scan(codes: Any, n_rows: int, query: Any, allowed: Any, k: int, counts: Any, *buffers: Any) -> int:
-        rows, distances, out_rows, out_distances = buffers
+    def scan(codes: Any, first: int, stop: int, queries: Any, allowed: Any, k: int, counts: Any, *buffers: Any) -> None:
+        rows, distances, out_rows, out_distances, found = buffers
+        n_queries = queries.shape[0]
         counts[:] = 0
-        threshold = counts.shape[0] - 1
-        n_within = 0
-        n = 0
-        n_groups = (n_rows + LANES - 1) // LANES
-        for first in range(0, n_groups, GROUPS):
-            last = min(first + GROUPS, n_groups)
-            if not any_bit(allowed, first * LANES, min(last * LANES, n_rows)):
+        thresholds = np.full(n_queries, counts.shape[1] - 1)
+        within, held = np.zeros(n_queries, np.int64), np.zeros(n_queries, np.int64)
+        stop_group = (stop + LANES - 1) // LANES
+        for start in range(first // LANES, stop_group, n_groups):
+            last = min(start + n_groups, stop_group)
+            n_allowed = count_bits(allowed, start * LANES, min(last * LANES, stop))
+            if n_allowed == 0:
                 continue
-            group = first
-            while group < last:
-                nearer = np.uint64(0)
-                while group < last:  # writes nothing, so that the query stays in registers
-                    nearer = nearer_rows(codes, group, query, np.uint64(threshold), n_words, vector)
-                    if nearer != 0:
-                        break
+            is_sparse = SPARSE * n_allowed < LANES * (last - start)
+            for i in range(n_queries):
+                query, own_counts, own_rows, own_distances = queries[i], counts[i], rows[i], distances[i]
+                threshold, n_within, n = thresholds[i], within[i], held[i]
+                group = start
+                while group < last:
+                    nearer = np.uint64(0)
+                    while group < last:  # writes nothing, so that the query stays in registers
+                        if is_sparse:
+                            bits = allowed[group >> 2] >> np.uint64((group & 3) * LANES)
+                            if bits & np.uint64(0xFFFF) == 0:
+                                group += 1
+                                continue
+                        nearer = nearer_rows(codes, group, query, np.uint64(threshold), n_words, vector)
+                        if nearer != 0:
+                            break
+                        group += 1
+                    while nearer != 0:
+                        row = group * LANES + np.int64(popcount((nearer & -nearer) - np.uint64(1)))
+                        nearer &= nearer - np.uint64(1)
+                        if row >= stop or (allowed[row >> 6] >> np.uint64(row & 63)) & np.uint64(1) == 0:
+                            continue
+                        d = _distance(codes, group, row % LANES, query)
+                        if d >= threshold:  # it was lowered by another row of the group
+                            continue
+                        if n == own_rows.shape[0]:
+                            n = dropped(own_rows, own_distances, n, threshold)
+                        own_rows[n] = row
+                        own_distances[n] = d
+                        n += 1
+                        own_counts[d] += 1
+                        threshold, n_within = lowered(own_counts, threshold, n_within + 1, k)
                     group += 1
-                while nearer != 0:
-                    row = group * LANES + np.int64(popcount((nearer & -nearer) - np.uint64(1)))
-                    nearer &= nearer - np.uint64(1)
-                    if row >= n_rows or (allowed[row >> 6] >> np.uint64(row & 63)) & np.uint64(1) == 0:
-                        continue
-                    d = _distance(codes, group, row % LANES, query)
-                    if d >= threshold:  # it was lowered by another row of the group
-                        continue
-                    if n == rows.shape[0]:
-                        n = dropped(rows, distances, n, threshold)
-                    rows[n] = row
-                    distances[n] = d
-                    n += 1
-                    counts[d] += 1
-                    threshold, n_within = lowered(counts, threshold, n_within + 1, k)
-                group += 1
-        return ordered(rows, distances, n, threshold, k, counts, out_rows, out_distances)
+                thresholds[i], within[i], held[i] = threshold, n_within, n
+        for i in range(n_queries):
+            found[i] = ordered(
+                rows[i], distances[i], held[i], thresholds[i], k, counts[i], out_rows[i], out_distances[i]
+            )
 
     return scan

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -32,7 +33,7 @@ from binrag.store.settings import Settings, check_mode, checked_candidates, chec
 from binrag.store.snapshot import Snapshot
 from binrag.store.space import VectorSpace, checked_vectors
 from binrag.store.training import Request, TrainingJob
-from binrag.threads import Mutex
+from binrag.threads import Mutex, n_processors
 from binrag.types import (
     Document,
     Float32,
@@ -56,10 +57,11 @@ class Store:
     Make one with `Store.open`. A store may be used from any thread; it is a context manager that closes itself.
     """
 
-    def __init__(self, database: Database, encoder: CheckedEncoder, settings: Settings) -> None:
+    def __init__(self, database: Database, encoder: CheckedEncoder, settings: Settings, n_threads: int) -> None:
         self._database = database
         self._encoder = encoder
         self._settings = settings
+        self._n_threads = n_threads
         self._space: VectorSpace | None = None
         self._snapshot = Snapshot()
         self._refreshing = Mutex()
@@ -78,6 +80,7 @@ class Store:
         dim: int | None = None,
         keep_vectors: KeepVectors | None = None,
         lock_timeout: float = 10.0,
+        n_threads: int | None = None,
         seed: int | None = None,
         auto_fit: bool | None = None,
     ) -> Store:
@@ -106,6 +109,9 @@ class Store:
             What is kept on disk to score the last candidates by; "int8" if a new store is made without saying.
         lock_timeout : float
             Seconds to wait for another writer.
+        n_threads : int, optional
+            Threads that share the scan of a search, at most; as many as this process has processors by default. Hits
+            are the same.
         seed : int, optional
             Draws what a binarizer draws; 0 if a new store is made without saying.
         auto_fit : bool, optional
@@ -124,6 +130,7 @@ class Store:
             A setting that contradicts the file's, or makes no sense.
         """
         check_mode(mode, lock_timeout)
+        n_threads = n_processors() if n_threads is None else checked_count("n_threads", n_threads)
         is_new = mode in ("c", "x") and not Path(path).exists()
         asked, initial = settings_with(binarizer, Settings(None, dim, keep_vectors, seed, code_bytes, auto_fit), is_new)
         is_recorded = isinstance(encoder, str) and encoder == "recorded"
@@ -134,7 +141,7 @@ class Store:
                 recorded = asked.check_agreement(reading, initial.get("binarizer"))
                 if is_recorded:
                     resolved = resolve_encoder((reading.get("encoder") or {}).get("encoder_id"))
-            return cls(database, CheckedEncoder(resolved), recorded)
+            return cls(database, CheckedEncoder(resolved), recorded, n_threads)
         except BaseException:
             database.close()
             raise
@@ -293,7 +300,11 @@ class Store:
         n_candidates = checked_candidates(k, n_candidates)
         vectors = self._query_vectors(queries)
         with self._view() as (reading, snapshot):
-            return [self._hits(reading, snapshot, vector, k, n_candidates) for vector in vectors]
+            found: list[list[Hit]] = []
+            left = iter(vectors)
+            while tile := list(islice(left, pipeline.TILE * self._n_threads)):
+                found += self._hits(reading, snapshot, tile, k, n_candidates)
+            return found
 
     def _query_vectors(self, queries: Any) -> Iterable[Float32]:
         if isinstance(queries, str) or not isinstance(queries, Iterable):
@@ -313,20 +324,27 @@ class Store:
         return checked_vectors(listed, dim, lambda i: f"query vector {i}" if len(listed) > 1 else "the query vector")
 
     def _hits(
-        self, reading: Reading, snapshot: Snapshot, vector: Float32, k: int, n_candidates: int | None
-    ) -> list[Hit]:
+        self, reading: Reading, snapshot: Snapshot, vectors: list[Float32], k: int, n_candidates: int | None
+    ) -> list[list[Hit]]:
         if snapshot.index is None or snapshot.space is None:
-            return []
-        snapshot.space.check_dim(vector[None])
-        query = snapshot.space.query(vector)
-        candidates = pipeline.retrieve(snapshot.index, query, n_candidates or pipeline.default_candidates(k))
+            return [[] for _ in vectors]
+        for vector in vectors:
+            snapshot.space.check_dim(vector[None])
+        queries = [snapshot.space.query(vector) for vector in vectors]
+        n_candidates = n_candidates or pipeline.default_candidates(k)
+        retrieved = pipeline.retrieve_batch(snapshot.index, queries, n_candidates, n_threads=self._n_threads)
         if self._keep != "none":
-            n_reads = pipeline.default_reads(k)
-            candidates = pipeline.rescore(candidates, query, n_reads, self._reader(reading, snapshot.space.dim))
-        best = candidates.top(k)
-        documents = reading.documents_by_row(best.rows.tolist())
-        found = zip(documents, best.scores.tolist(), strict=True)
-        return [Hit(document.id, score, document.text, document.metadata) for document, score in found]
+            read, n_reads = self._reader(reading, snapshot.space.dim), pipeline.default_reads(k)
+            retrieved = [
+                pipeline.rescore(candidates, query, n_reads, read)
+                for candidates, query in zip(retrieved, queries, strict=True)
+            ]
+        hits = []
+        for best in (candidates.top(k) for candidates in retrieved):
+            documents = reading.documents_by_row(best.rows.tolist())
+            found = zip(documents, best.scores.tolist(), strict=True)
+            hits.append([Hit(document.id, score, document.text, document.metadata) for document, score in found])
+        return hits
 
     def _reader(self, reading: Reading, dim: int) -> Callable[[Sequence[int]], Float32]:
         return lambda rows: decode_vectors(reading.vectors(rows), self._keep, dim)
