@@ -1,7 +1,8 @@
 """binrag's scans, by Hamming distance and by tables, beside FAISS `IndexBinaryFlat`: `python -m benchmarks.scan`.
 
-One thread each, one query at a time, in turn within one run; the figures are ratios of medians. Rows are codes of real
-or clustered vectors, repeated with one bit in sixteen flipped. The tables say of each half byte in how many bits it
+One thread each, in turn within one run; the figures are ratios of medians. First one query at a time, then many at
+once; and binrag's own scan with two threads, and with a filter that allows few rows. Rows are codes of real or
+clustered vectors, repeated with one bit in sixteen flipped. The tables say of each half byte in how many bits it
 differs from the query's, so all sides must return the same distances.
 """
 
@@ -11,7 +12,7 @@ import argparse
 import importlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from binrag.types import Codes, Float32, Int64, Query, UInt8, UInt64
 
 CLUSTERS, PER_CLUSTER, SPREAD = 1000, 20, 0.7
 N_WARM = 5
+ALLOWED = 0.001
+"""Share of rows that the filter allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,30 @@ class Timing:
     tables_ratio: float
     tables_spread: tuple[float, float]
     reading_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class BatchTiming:
+    """Medians over the batches of one setting, milliseconds a query.
+
+    `ratio` and `tables_ratio` are FAISS's median by binrag's; `batch_threads` and `query_threads` are how much faster
+    two threads are than one, on a batch and on one query; `filtered` and `tables_filtered` are what one query costs if
+    a filter allows 0.1 % of the rows, by what it costs without.
+    """
+
+    rows: int
+    bits: int
+    k: int
+    n_queries: int
+    binrag_ms: float
+    tables_ms: float
+    faiss_ms: float
+    ratio: float
+    tables_ratio: float
+    batch_threads: float
+    query_threads: float
+    filtered: float
+    tables_filtered: float
 
 
 def vectors_to_repeat(data: Path | None, bits: int, rng: np.random.Generator) -> tuple[Float32, Float32]:
@@ -148,6 +175,45 @@ class Contest:
                     raise RuntimeError(f"query {i}, k = {k}: binrag's distances {own}, FAISS's {theirs}")
         return milliseconds
 
+    def time_batches(self, k: int, n_queries: int, repeats: int) -> dict[str, float]:
+        """Return the median milliseconds of what `BatchTiming` compares, all in turn.
+
+        Raises
+        ------
+        RuntimeError
+            Two of them returned different distances.
+        """
+        queries, by_tables = self.queries[:n_queries], self.by_tables[:n_queries]
+        packed = np.concatenate(self.packed[:n_queries])
+        draw = np.random.default_rng(1)
+        allowed = np.packbits(draw.random(-(-len(self.words) // 64) * 64) < ALLOWED, bitorder="little").view("<u8")
+        words, tables = self.binrag_index, self.tables_index
+        calls: dict[str, Callable[[], Any]] = {
+            "words": lambda: words.retrieve_batch(queries, k),
+            "words, two threads": lambda: words.retrieve_batch(queries, k, n_threads=2),
+            "tables": lambda: tables.retrieve_batch(by_tables, k),
+            "faiss": lambda: self.faiss_index.search(packed, k)[1],
+            "one": lambda: words.retrieve(queries[0], k),
+            "one, two threads": lambda: words.retrieve(queries[0], k, n_threads=2),
+            "one, filtered": lambda: words.retrieve(queries[0], k, allowed),
+            "one, tables": lambda: tables.retrieve(by_tables[0], k),
+            "one, tables, filtered": lambda: tables.retrieve(by_tables[0], k, allowed),
+        }
+        milliseconds: dict[str, list[float]] = {name: [] for name in calls}
+        for repeat in range(-1, repeats):
+            found = {}
+            for name, call in calls.items():
+                start = time.perf_counter()
+                found[name] = call()
+                if repeat >= 0:
+                    milliseconds[name].append(1e3 * (time.perf_counter() - start))
+            for i, theirs in enumerate(found["faiss"]):
+                expected = self.distances(i, theirs)
+                for name in ("words", "words, two threads", "tables"):
+                    if not np.array_equal(self.distances(i, found[name][i].rows), expected):
+                        raise RuntimeError(f"query {i}, k = {k}: other distances of {name!r} than FAISS's")
+        return {name: float(np.median(own)) for name, own in milliseconds.items()}
+
     def reading(self, repeats: int = 20) -> float:
         """Return the median milliseconds of reading binrag's codes once, with a FAISS search before each time."""
         milliseconds = []
@@ -159,13 +225,18 @@ class Contest:
         return float(np.median(milliseconds))
 
 
-def measure(n_rows: int, bits: int, ks: Sequence[int], repeats: int, data: Path | None) -> list[Timing]:
-    """Time both sides over `n_rows` codes of `bits` bits, once for each k."""
+def contest_of(n_rows: int, bits: int, n_queries: int, data: Path | None) -> Contest:
+    """Return the contest over `n_rows` codes of `bits` bits."""
     rng = np.random.default_rng(0)
     rows, query_rows = vectors_to_repeat(data, bits, rng)
     binarizer = SignBinarizer(bits)
     words = noisy_copies(binarizer.transform(rows).words, n_rows, bits, rng)
-    contest = Contest(words, [binarizer.query(row) for row in query_rows[:repeats]])
+    return Contest(words, [binarizer.query(row) for row in query_rows[:n_queries]])
+
+
+def measure(contest: Contest, ks: Sequence[int], repeats: int) -> list[Timing]:
+    """Time all sides, once for each k."""
+    n_rows, n_words = contest.words.shape
     timings = []
     reading = contest.reading()
     for k in ks:
@@ -173,7 +244,31 @@ def measure(n_rows: int, bits: int, ks: Sequence[int], repeats: int, data: Path 
         ours, tables, theirs = (float(np.median(side)) for side in sides)
         spread, of_tables, of_theirs = (tuple(np.quantile(side, [0.1, 0.9]).tolist()) for side in sides)
         by_words = (ours, theirs, theirs / ours, spread, of_theirs)
-        timings.append(Timing(n_rows, bits, k, repeats, *by_words, tables, theirs / tables, of_tables, reading))
+        timings.append(Timing(n_rows, 64 * n_words, k, repeats, *by_words, tables, theirs / tables, of_tables, reading))
+    return timings
+
+
+def measure_batches(contest: Contest, ks: Sequence[int], n_queries: int, repeats: int) -> list[BatchTiming]:
+    """Time batches, threads and filters, once for each k."""
+    n_rows, n_words = contest.words.shape
+    timings = []
+    for k in ks:
+        ms = contest.time_batches(k, n_queries, repeats)
+        timings.append(
+            BatchTiming(
+                n_rows,
+                64 * n_words,
+                k,
+                n_queries,
+                *(ms[name] / n_queries for name in ("words", "tables", "faiss")),
+                ratio=ms["faiss"] / ms["words"],
+                tables_ratio=ms["faiss"] / ms["tables"],
+                batch_threads=ms["words"] / ms["words, two threads"],
+                query_threads=ms["one"] / ms["one, two threads"],
+                filtered=ms["one, filtered"] / ms["one"],
+                tables_filtered=ms["one, tables, filtered"] / ms["one, tables"],
+            )
+        )
     return timings
 
 
@@ -220,6 +315,38 @@ def timing_table(timings: Sequence[Timing]) -> str:
     )
 
 
+def batch_table(timings: Sequence[BatchTiming]) -> str:
+    """Return the timings of batches, threads and filters as a Markdown table."""
+    header = [
+        "rows × bits",
+        "k",
+        "queries at once",
+        "binrag, ms a query",
+        "by tables, ms",
+        "FAISS, ms",
+        "FAISS ÷ binrag",
+        "FAISS ÷ tables",
+        "two threads, batch",
+        "two threads, one query",
+        "0.1 % allowed",
+        "the same by tables",
+    ]
+    return report.table(
+        header,
+        [
+            (
+                f"{t.rows:,} × {t.bits:,}",
+                str(t.k),
+                str(t.n_queries),
+                *(report.number(value, 2) for value in (t.binrag_ms, t.tables_ms, t.faiss_ms, t.ratio, t.tables_ratio)),
+                *(f"{report.number(value, 2)} ×" for value in (t.batch_threads, t.query_threads)),
+                *(f"{report.number(100 * value, 1)} %" for value in (t.filtered, t.tables_filtered)),
+            )
+            for t in timings
+        ],
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, or 2 for unusable input."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scan", description=__doc__)
@@ -228,26 +355,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bits", type=int, nargs="+", default=[384, 1024], help="default: %(default)s")
     parser.add_argument("--k", type=int, nargs="+", default=[10, 200, 400], help="default: %(default)s")
     parser.add_argument("--repeats", type=int, default=100, help="timed queries (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=64, help="queries at once, 0: no batches (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(arguments)
     environment: dict[str, Any] = report.environment("benchmarks.scan", arguments)
     try:
         smallest = min(options.rows, options.repeats, *options.k, *options.bits)
-        if smallest < 1 or max(options.k) > options.rows:
-            raise InvalidInput(f"expected rows ≥ k ≥ 1, repeats ≥ 1 and bits ≥ 1, got {vars(options)}")
+        if smallest < 1 or max(options.k) > options.rows or options.batch < 0:
+            raise InvalidInput(f"expected rows ≥ k ≥ 1, repeats ≥ 1, bits ≥ 1 and batch ≥ 0, got {vars(options)}")
         _faiss()
         print(report.environment_line(environment), end="\n\n")
-        timings = []
+        timings: list[Timing] = []
+        batches: list[BatchTiming] = []
         for bits in options.bits:
             print(f"{options.rows:,} × {bits:,} bits", file=sys.stderr)
-            timings += measure(options.rows, bits, options.k, options.repeats, options.data)
+            contest = contest_of(options.rows, bits, max(options.repeats, options.batch), options.data)
+            timings += measure(contest, options.k, options.repeats)
+            if options.batch:
+                batches += measure_batches(contest, options.k, options.batch, max(3, options.repeats // 10))
     except BinragError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(timing_table(timings))
+    if batches:
+        print(f"\n{batch_table(batches)}")
     if options.json:
-        report.write_json(options.json, environment, [asdict(timing) for timing in timings])
+        report.write_json(options.json, environment, [asdict(timing) for timing in [*timings, *batches]])
     return 0
 
 

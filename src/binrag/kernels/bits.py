@@ -16,6 +16,7 @@ LANES = 16
 """Rows of one group."""
 
 _VECTOR = 8
+_LINE = 64
 
 
 def _popcount(typing_context: Any, word: Any) -> Any:
@@ -29,6 +30,35 @@ def _popcount(typing_context: Any, word: Any) -> Any:
 
 popcount: Any = intrinsic(_popcount)
 """``popcount(word: uint64) -> uint64``, inside compiled code only."""
+
+
+def _prefetch(typing_context: Any, array: Any, group: Any) -> Any:
+    """Ask for the memory of one entry of the first axis of a contiguous array, before it is needed."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = signature.args[0]
+        found = context.make_array(kind)(context, builder, arguments[0])
+        word, number = ir.IntType(64), ir.IntType(32)
+        start = builder.ptrtoint(found.data, word)
+        n_bytes = cgutils.unpack_tuple(builder, found.strides)[0]  # type: ignore[no-untyped-call]
+        start = builder.add(start, builder.mul(arguments[1], n_bytes))
+        pointer = ir.IntType(8).as_pointer()
+        ask: Any = builder.module.declare_intrinsic(
+            "llvm.prefetch", [pointer], ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+        )
+        with cgutils.for_range_slice(builder, ir.Constant(word, 0), n_bytes, ir.Constant(word, _LINE), intp=word) as (
+            at,
+            _,
+        ):
+            place = builder.inttoptr(builder.add(start, at), pointer)
+            builder.call(ask, [place, *(ir.Constant(number, value) for value in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.none(array, types.int64), codegen
+
+
+prefetch: Any = intrinsic(_prefetch)
+"""``prefetch(array, i)``: the processor may read ``array[i]`` ahead; nothing depends on it."""
 
 
 def nearer_by_words(words: Any, group: Any, query: Any, limit: Any, n_words: Any, width: Any) -> Any:

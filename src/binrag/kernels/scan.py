@@ -14,7 +14,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic, overload
 
-from binrag.kernels.bits import LANES, count_bits, nearer_by_words, one_distance, popcount
+from binrag.kernels.bits import LANES, count_bits, nearer_by_words, one_distance, popcount, prefetch
 from binrag.kernels.jit import jit
 from binrag.kernels.tables import nearer_by_tables, one_sum, vector_bytes
 from binrag.kernels.topk import dropped, lowered, ordered
@@ -22,7 +22,7 @@ from binrag.kernels.topk import dropped, lowered, ordered
 STRETCH = 2**18
 """Bytes of codes, about, that one query after another is compared with, while they are near the processor."""
 
-SPARSE = 16
+SPARSE = 32
 """In a stretch of which fewer than one row in so many is allowed, groups without an allowed row are passed over."""
 
 
@@ -43,6 +43,20 @@ def _distance(codes: Any, group: Any, lane: Any, query: Any) -> Any:
 @overload(_distance)
 def _choose_distance(codes: Any, group: Any, lane: Any, query: Any) -> Any:
     return one_distance if codes.dtype == types.uint64 else one_sum
+
+
+@jit
+def ask_for(codes: Any, start: int, last: int, allowed: Any) -> None:
+    """Prefetch the groups that have an allowed row; they are far between, where memory is not read ahead by itself."""
+    group = start
+    while group < last:
+        bits = allowed[group >> 2] >> np.uint64((group & 3) * LANES)
+        if bits == 0:
+            group = (group | 3) + 1
+            continue
+        if bits & np.uint64(0xFFFF) != 0:
+            prefetch(codes, group)
+        group += 1
 
 
 @cache
@@ -91,6 +105,8 @@ def scan_kernel(n_words: int, width: int | None = None) -> Callable[..., None]:
             if n_allowed == 0:
                 continue
             is_sparse = SPARSE * n_allowed < LANES * (last - start)
+            if is_sparse:
+                ask_for(codes, start, last, allowed)
             for i in range(n_queries):
                 query, own_counts, own_rows, own_distances = queries[i], counts[i], rows[i], distances[i]
                 threshold, n_within, n = thresholds[i], within[i], held[i]
@@ -100,6 +116,9 @@ def scan_kernel(n_words: int, width: int | None = None) -> Callable[..., None]:
                     while group < last:  # writes nothing, so that the query stays in registers
                         if is_sparse:
                             bits = allowed[group >> 2] >> np.uint64((group & 3) * LANES)
+                            if bits == 0:
+                                group = (group | 3) + 1
+                                continue
                             if bits & np.uint64(0xFFFF) == 0:
                                 group += 1
                                 continue
