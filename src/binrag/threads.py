@@ -48,7 +48,8 @@ def in_threads(calls: Sequence[Callable[[], _T]], n_threads: int) -> list[_T]:
 
     An error is raised when no call is running any more.
     """
-    n_others = min(n_threads, len(calls), n_processors()) - 1
+    n_others = min(n_threads, len(calls)) - 1
+    n_others = n_others and min(n_others, n_processors() - 1)
     if n_others < 1:
         return [call() for call in calls]
     waiting = iter(range(len(calls)))
