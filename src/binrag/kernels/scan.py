@@ -59,6 +59,41 @@ def ask_for(codes: Any, start: int, last: int, allowed: Any) -> None:
         group += 1
 
 
+@jit
+def admitted(
+    codes: Any,
+    group: int,
+    stop: int,
+    query: Any,
+    allowed: Any,
+    k: int,
+    nearer: Any,
+    threshold: int,
+    n_within: int,
+    n: int,
+    counts: Any,
+    rows: Any,
+    distances: Any,
+) -> Any:
+    """Admit a group's nearer, allowed rows to those of a query; return the threshold, the rows within it, and all."""
+    while nearer != 0:
+        row = group * LANES + np.int64(popcount((nearer & -nearer) - np.uint64(1)))
+        nearer &= nearer - np.uint64(1)
+        if row >= stop or (allowed[row >> 6] >> np.uint64(row & 63)) & np.uint64(1) == 0:
+            continue
+        d = _distance(codes, group, row % LANES, query)
+        if d >= threshold:  # it was lowered by another row of the group
+            continue
+        if n == rows.shape[0]:
+            n = dropped(rows, distances, n, threshold)
+        rows[n] = row
+        distances[n] = d
+        n += 1
+        counts[d] += 1
+        threshold, n_within = lowered(counts, threshold, n_within + 1, k)
+    return threshold, n_within, n
+
+
 @cache
 def scan_kernel(n_words: int, width: int | None = None) -> Callable[..., None]:
     """Return the scan for codes of `n_words` words.
@@ -108,7 +143,7 @@ def scan_kernel(n_words: int, width: int | None = None) -> Callable[..., None]:
             if is_sparse:
                 ask_for(codes, start, last, allowed)
             for i in range(n_queries):
-                query, own_counts, own_rows, own_distances = queries[i], counts[i], rows[i], distances[i]
+                query, own = queries[i], (counts[i], rows[i], distances[i])
                 threshold, n_within, n = thresholds[i], within[i], held[i]
                 group = start
                 while group < last:
@@ -126,21 +161,10 @@ def scan_kernel(n_words: int, width: int | None = None) -> Callable[..., None]:
                         if nearer != 0:
                             break
                         group += 1
-                    while nearer != 0:
-                        row = group * LANES + np.int64(popcount((nearer & -nearer) - np.uint64(1)))
-                        nearer &= nearer - np.uint64(1)
-                        if row >= stop or (allowed[row >> 6] >> np.uint64(row & 63)) & np.uint64(1) == 0:
-                            continue
-                        d = _distance(codes, group, row % LANES, query)
-                        if d >= threshold:  # it was lowered by another row of the group
-                            continue
-                        if n == own_rows.shape[0]:
-                            n = dropped(own_rows, own_distances, n, threshold)
-                        own_rows[n] = row
-                        own_distances[n] = d
-                        n += 1
-                        own_counts[d] += 1
-                        threshold, n_within = lowered(own_counts, threshold, n_within + 1, k)
+                    if nearer != 0:
+                        threshold, n_within, n = admitted(
+                            codes, group, stop, query, allowed, k, nearer, threshold, n_within, n, *own
+                        )
                     group += 1
                 thresholds[i], within[i], held[i] = threshold, n_within, n
         for i in range(n_queries):

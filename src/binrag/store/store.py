@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
@@ -20,7 +20,6 @@ from binrag.errors import BinragError, InvalidInput, UnsupportedMode
 from binrag.probe import Probe
 from binrag.protocols import Binarizer
 from binrag.storage import Database, Reading, Writing
-from binrag.storage.vectors import decode_vectors
 from binrag.store import autofit, writer
 from binrag.store.adding import Encoding
 from binrag.store.batches import Spool, batches, checked_ids, checked_texts, length_of
@@ -29,6 +28,7 @@ from binrag.store.facts import info_of, stats_of
 from binrag.store.progress import progress_of
 from binrag.store.recoding import BinarizerLike, recode
 from binrag.store.sampled import PROBE, KnownGain, Sample
+from binrag.store.searching import hits_of
 from binrag.store.settings import Settings, check_mode, checked_candidates, checked_count, first_space, settings_with
 from binrag.store.snapshot import Snapshot
 from binrag.store.space import VectorSpace, checked_vectors
@@ -303,7 +303,7 @@ class Store:
             found: list[list[Hit]] = []
             left = iter(vectors)
             while tile := list(islice(left, pipeline.TILE * self._n_threads)):
-                found += self._hits(reading, snapshot, tile, k, n_candidates)
+                found += hits_of(reading, snapshot, tile, k, n_candidates, self._keep, self._n_threads)
             return found
 
     def _query_vectors(self, queries: Any) -> Iterable[Float32]:
@@ -322,32 +322,6 @@ class Store:
             self._encoder.check(record, space)
             return self._encoder.encode_queries(checked_texts("queries", listed), dim)
         return checked_vectors(listed, dim, lambda i: f"query vector {i}" if len(listed) > 1 else "the query vector")
-
-    def _hits(
-        self, reading: Reading, snapshot: Snapshot, vectors: list[Float32], k: int, n_candidates: int | None
-    ) -> list[list[Hit]]:
-        if snapshot.index is None or snapshot.space is None:
-            return [[] for _ in vectors]
-        for vector in vectors:
-            snapshot.space.check_dim(vector[None])
-        queries = [snapshot.space.query(vector) for vector in vectors]
-        n_candidates = n_candidates or pipeline.default_candidates(k)
-        retrieved = pipeline.retrieve_batch(snapshot.index, queries, n_candidates, n_threads=self._n_threads)
-        if self._keep != "none":
-            read, n_reads = self._reader(reading, snapshot.space.dim), pipeline.default_reads(k)
-            retrieved = [
-                pipeline.rescore(candidates, query, n_reads, read)
-                for candidates, query in zip(retrieved, queries, strict=True)
-            ]
-        hits = []
-        for best in (candidates.top(k) for candidates in retrieved):
-            documents = reading.documents_by_row(best.rows.tolist())
-            found = zip(documents, best.scores.tolist(), strict=True)
-            hits.append([Hit(document.id, score, document.text, document.metadata) for document, score in found])
-        return hits
-
-    def _reader(self, reading: Reading, dim: int) -> Callable[[Sequence[int]], Float32]:
-        return lambda rows: decode_vectors(reading.vectors(rows), self._keep, dim)
 
     @contextmanager
     def _view(self) -> Iterator[tuple[Reading, Snapshot]]:
