@@ -159,10 +159,8 @@ def fitted(start: AdditiveBinarizer, corpus: Corpus, *, rows: str, adapt: bool, 
 
 def ranked(binarizer: Binarizer, dataset: Dataset) -> list[Int64]:
     """Return the ten best rows for each query, by codes alone, as a store finds them."""
-    index, n = (
-        FlatIndex.from_codes(binarizer.transform(dataset.corpus), binarizer.shape.by_tables),
-        pipeline.default_candidates(10),
-    )
+    index = FlatIndex.from_codes(binarizer.transform(dataset.corpus), binarizer.shape.by_tables)
+    n = pipeline.default_candidates(index, 10)
     return [pipeline.retrieve(index, binarizer.query(query), n).top(10).rows for query in dataset.query_vectors]
 
 

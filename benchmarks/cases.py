@@ -89,7 +89,7 @@ def codes_rescored(dataset: Dataset, *, binarizer: Callable[[Dataset], Binarizer
     index = FlatIndex.from_codes(coder.transform(dataset.corpus), coder.shape.by_tables)
 
     def search(query: Float32, k: int) -> Int64:
-        return pipeline.retrieve(index, coder.query(query), pipeline.default_candidates(k)).top(k).rows
+        return pipeline.retrieve(index, coder.query(query), pipeline.default_candidates(index, k)).top(k).rows
 
     yield Searcher(search, hot_bytes=float(coder.code_bytes))
 

@@ -111,7 +111,7 @@ def our_search(coding: Coding, training: Training, data: Dataset, cache: Path | 
     index = FlatIndex.from_codes(binarizer.transform(data.corpus), binarizer.shape.by_tables)
 
     def search(query: Float32, n: int) -> Int64:
-        return pipeline.retrieve(index, binarizer.query(query), pipeline.default_candidates(10)).top(n).rows
+        return pipeline.retrieve(index, binarizer.query(query), pipeline.default_candidates(index, 10)).top(n).rows
 
     return float(binarizer.code_bytes), search
 

@@ -214,7 +214,8 @@ def measure(name: tuple[str, str], rows: Float32, queries: Float32) -> Iterator[
         index = FlatIndex.from_codes(coder.transform(rows), coder.shape.by_tables)
         prepared = [coder.query(query) for query in queries]
         scanned = [index.retrieve(query, 100).rows for query in prepared]
-        ranked = [pipeline.retrieve(index, query, pipeline.default_candidates(10)).top(10).rows for query in prepared]
+        n_candidates = pipeline.default_candidates(index, 10)
+        ranked = [pipeline.retrieve(index, query, n_candidates).top(10).rows for query in prepared]
         in_100 = float(np.mean([np.isin(t, s).mean() for t, s in zip(exact, scanned, strict=True)]))
         at_10 = float(recall(ranked, exact, 10).mean())
         yield Measured(*name, code, coder.code_bytes, at_10, in_100, seconds)

@@ -219,7 +219,7 @@ def _ranked(binarizer: Binarizer, dataset: Dataset, cost: list[float]) -> dict[s
     queries = [binarizer.query(vector) for vector in dataset.query_vectors]
     every_row, sums = np.arange(len(codes)), np.empty(len(codes), np.int64)
     depth = min(DEPTH, len(codes))
-    n_candidates = pipeline.default_candidates(10)
+    n_candidates = pipeline.default_candidates(index, 10)
     top, two_stage, plane = (np.empty((len(queries), depth), np.int32) for _ in range(3))
     for i, query in enumerate(queries):
         tables, step = integer_tables(query.tables)

@@ -12,7 +12,7 @@ from numba import njit
 import binrag.kernels.scan
 import binrag.kernels.tables
 from binrag.kernels.bits import popcount
-from binrag.kernels.scan import nearer_rows, scan_kernel
+from binrag.kernels.scan import fill_distances, nearer_rows, scan_kernel
 from binrag.kernels.tables import PERMUTES, vector_bytes
 
 ROWS = (0, 1, 15, 16, 17, 63, 64, 65, 4095, 4096, 4097)
@@ -357,13 +357,17 @@ def test_the_widest_vectors_whatever_the_processor(n_words, by_quarters):
 
 
 def masks(rows, query, distances, n_words, width):
-    """Check which rows of each group are below limits, all of them and no others: the scan looks at each again."""
+    """Check which rows of each group are below limits, all of them and no others, and their distances."""
     found = njit(lambda codes, group, query, limit: nearer_rows(codes, group, query, limit, n_words, width))
+    fill = njit(lambda codes, group, query, filled: fill_distances(codes, group, query, filled, n_words, width))
+    filled = np.zeros(16, dtype=np.uint16)
     codes = reference.grouped(rows)
     for group, own in enumerate(distances.reshape(-1, 16)):
         for limit in {0, 1, 65535, *own.tolist(), *(own + 1).tolist()} - {65536}:
             expected = sum(1 << i for i, d in enumerate(own) if d < limit)
             assert found(codes, group, query, np.uint64(limit)) == expected
+        fill(codes, group, query, filled)
+        assert np.array_equal(filled, own)
 
 
 @pytest.mark.parametrize("n_words", [1, 2, 6])

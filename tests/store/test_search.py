@@ -7,8 +7,10 @@ import pytest
 import reference
 from fakes import WordEncoder, ids_of, lattice, sentences, vectors_of
 
-from binrag import Hit, Store
+from binrag import Hit, Store, pipeline
+from binrag.indexes import FlatIndex
 from binrag.storage import Reading
+from binrag.types import CodeShape
 
 KEEPS = ("none", "int8", "float16")
 BINARIZERS = ("auto", "sign", "rotated-sign")
@@ -124,11 +126,15 @@ def test_more_candidates_find_no_less(path):
         assert found[10] < found[100] <= found[3000] == found[10**6]
 
 
+@pytest.mark.parametrize("by_tables", [False, True])
+def test_the_default_number_of_candidates(by_tables):
+    index = FlatIndex.empty(CodeShape(1, 0, by_tables=by_tables))
+    expected = [160, 250, 550, 1150] if by_tables else [800, 800, 800, 2000]
+    assert [pipeline.default_candidates(index, k) for k in (1, 10, 40, 100)] == expected
+
+
 def test_the_default_is_800_candidates_and_100_reads(path):
     """The README and the defaults of the pipeline agree with what a search does."""
-    from binrag import pipeline
-
-    assert [pipeline.default_candidates(k) for k in (1, 10, 40, 100)] == [800, 800, 800, 2000]
     assert [pipeline.default_reads(k) for k in (1, 10, 33, 34, 100)] == [100, 100, 100, 102, 300]
     with store_of(path, vectors_of(1500, 16)) as store:
         query = np.ones(16)

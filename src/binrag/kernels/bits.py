@@ -61,6 +61,37 @@ prefetch: Any = intrinsic(_prefetch)
 """``prefetch(array, i)``: the processor may read ``array[i]`` ahead; nothing depends on it."""
 
 
+def _distances(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
+    """Emit the distances of a group's rows, two vectors of 8 int64; the intrinsics' fourth argument is not read."""
+    word, lanes = ir.IntType(64), ir.VectorType(ir.IntType(64), _VECTOR)
+
+    def data(i: int) -> Any:
+        return context.make_array(signature.args[i])(context, builder, arguments[i]).data
+
+    size = signature.args[4].literal_value
+    popcounts: Any = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+        builder.module, ir.FunctionType(lanes, [lanes]), f"llvm.ctpop.v{_VECTOR}i64"
+    )
+    start = builder.gep(data(0), [builder.mul(arguments[1], ir.Constant(word, LANES * size))])
+    distances = [ir.Constant(lanes, [0] * _VECTOR) for _ in range(0, LANES, _VECTOR)]
+    for w in range(size):
+        query_word = _in_all_lanes(builder, builder.load(builder.gep(data(2), [ir.Constant(word, w)])))
+        for i in range(len(distances)):
+            address = builder.gep(start, [ir.Constant(word, LANES * w + _VECTOR * i)])
+            row_words = builder.load(builder.bitcast(address, lanes.as_pointer()))
+            row_words.align = 8
+            part = builder.call(popcounts, [builder.xor(row_words, query_word)])
+            distances[i] = builder.add(distances[i], part)
+    return distances
+
+
+def _in_all_lanes(builder: Any, value: Any) -> Any:
+    undefined = ir.Constant(ir.VectorType(ir.IntType(64), _VECTOR), ir.Undefined)
+    vector = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+    first_lane = ir.Constant(ir.VectorType(ir.IntType(32), _VECTOR), [0] * _VECTOR)
+    return builder.shuffle_vector(vector, undefined, first_lane)
+
+
 def nearer_by_words(words: Any, group: Any, query: Any, limit: Any, n_words: Any, width: Any) -> Any:
     """Return signature and code of the comparison of a group's Hamming distances with a limit, for an intrinsic.
 
@@ -70,34 +101,11 @@ def nearer_by_words(words: Any, group: Any, query: Any, limit: Any, n_words: Any
     """
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        word, lanes = ir.IntType(64), ir.VectorType(ir.IntType(64), _VECTOR)
-        first_lane = ir.Constant(ir.VectorType(ir.IntType(32), _VECTOR), [0] * _VECTOR)
-        undefined = ir.Constant(lanes, ir.Undefined)
-
-        def in_all_lanes(value: Any) -> Any:
-            vector = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
-            return builder.shuffle_vector(vector, undefined, first_lane)
-
-        def data(i: int) -> Any:
-            return context.make_array(signature.args[i])(context, builder, arguments[i]).data
-
-        size = signature.args[4].literal_value
-        popcounts: Any = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-            builder.module, ir.FunctionType(lanes, [lanes]), f"llvm.ctpop.v{_VECTOR}i64"
-        )
-        start = builder.gep(data(0), [builder.mul(arguments[1], ir.Constant(word, LANES * size))])
-        distances = [ir.Constant(lanes, [0] * _VECTOR) for _ in range(0, LANES, _VECTOR)]
-        for w in range(size):
-            query_word = in_all_lanes(builder.load(builder.gep(data(2), [ir.Constant(word, w)])))
-            for i in range(len(distances)):
-                address = builder.gep(start, [ir.Constant(word, LANES * w + _VECTOR * i)])
-                row_words = builder.load(builder.bitcast(address, lanes.as_pointer()))
-                row_words.align = 8
-                part = builder.call(popcounts, [builder.xor(row_words, query_word)])
-                distances[i] = builder.add(distances[i], part)
+        word = ir.IntType(64)
+        limits = _in_all_lanes(builder, arguments[3])
         mask = ir.Constant(word, 0)
-        for i, distance in enumerate(distances):
-            nearer = builder.icmp_unsigned("<", distance, in_all_lanes(arguments[3]))
+        for i, distance in enumerate(_distances(context, builder, signature, arguments)):
+            nearer = builder.icmp_unsigned("<", distance, limits)
             bits = builder.zext(builder.bitcast(nearer, ir.IntType(_VECTOR)), word)
             mask = builder.or_(mask, builder.shl(bits, ir.Constant(word, _VECTOR * i)))
         return mask
@@ -105,12 +113,19 @@ def nearer_by_words(words: Any, group: Any, query: Any, limit: Any, n_words: Any
     return types.uint64(words, types.int64, query, types.uint64, n_words, width), codegen
 
 
-def one_distance(codes: Any, group: Any, lane: Any, query: Any) -> Any:
-    """Return one row's Hamming distance, as `nearer_by_words` has it; to be compiled."""
-    total = np.int64(0)
-    for w in range(codes.shape[1]):
-        total += np.int64(popcount(codes[group, w, lane] ^ query[w]))
-    return total
+def fill_by_words(words: Any, group: Any, query: Any, distances: Any, n_words: Any, width: Any) -> Any:
+    """Return signature and code that fill in a group's distances, uint16 (16,); all else as in `nearer_by_words`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        shorts = ir.VectorType(ir.IntType(16), _VECTOR)
+        place = context.make_array(signature.args[3])(context, builder, arguments[3]).data
+        for i, distance in enumerate(_distances(context, builder, signature, arguments)):
+            address = builder.gep(place, [ir.Constant(ir.IntType(64), _VECTOR * i)])
+            address = builder.bitcast(address, shorts.as_pointer())
+            builder.store(builder.trunc(distance, shorts), address).align = 2
+        return context.get_dummy_value()
+
+    return types.none(words, types.int64, query, distances, n_words, width), codegen
 
 
 @jit

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
-from binrag.kernels.bits import LANES, count_bits, nearer_by_words, one_distance, popcount, prefetch
+from binrag.kernels.bits import LANES, count_bits, fill_by_words, nearer_by_words, popcount, prefetch
 from binrag.kernels.jit import jit
-from binrag.kernels.tables import nearer_by_tables, one_sum, vector_bytes
+from binrag.kernels.tables import fill_by_tables, nearer_by_tables, vector_bytes
 from binrag.kernels.topk import dropped, lowered, ordered
 
 STRETCH = 2**18
@@ -35,14 +35,22 @@ def _nearer(typing_context: Any, codes: Any, group: Any, query: Any, limit: Any,
 nearer_rows: Any = intrinsic(prefer_literal=True)(_nearer)
 
 
-def _distance(codes: Any, group: Any, lane: Any, query: Any) -> Any:
-    """Return one row's distance."""
-    raise NotImplementedError
+def _fill(typing_context: Any, codes: Any, group: Any, query: Any, distances: Any, n_words: Any, width: Any) -> Any:
+    """Fill in the distances of a group's rows, uint16 (16,); the codes' type chooses how."""
+    by = fill_by_words if codes.dtype == types.uint64 else fill_by_tables
+    return by(codes, group, query, distances, n_words, width)
 
 
-@overload(_distance)
-def _choose_distance(codes: Any, group: Any, lane: Any, query: Any) -> Any:
-    return one_distance if codes.dtype == types.uint64 else one_sum
+fill_distances: Any = intrinsic(prefer_literal=True)(_fill)
+
+
+@jit
+def passed_over(allowed: Any, group: int) -> int:
+    """Return a group if it has an allowed row, else a later one; none between them has."""
+    bits = allowed[group >> 2] >> np.uint64((group & 3) * LANES)
+    if bits == 0:
+        return (group | 3) + 1
+    return group + 1 if bits & np.uint64(0xFFFF) == 0 else group
 
 
 @jit
@@ -50,21 +58,18 @@ def ask_for(codes: Any, start: int, last: int, allowed: Any) -> None:
     """Prefetch the groups that have an allowed row; they are far between, where memory is not read ahead by itself."""
     group = start
     while group < last:
-        bits = allowed[group >> 2] >> np.uint64((group & 3) * LANES)
-        if bits == 0:
-            group = (group | 3) + 1
-            continue
-        if bits & np.uint64(0xFFFF) != 0:
+        found = passed_over(allowed, group)
+        if found == group:
             prefetch(codes, group)
-        group += 1
+            found += 1
+        group = found
 
 
 @jit
 def admitted(
-    codes: Any,
     group: int,
     stop: int,
-    query: Any,
+    of_lanes: Any,
     allowed: Any,
     k: int,
     nearer: Any,
@@ -81,7 +86,7 @@ def admitted(
         nearer &= nearer - np.uint64(1)
         if row >= stop or (allowed[row >> 6] >> np.uint64(row & 63)) & np.uint64(1) == 0:
             continue
-        d = _distance(codes, group, row % LANES, query)
+        d = np.int64(of_lanes[row % LANES])
         if d >= threshold:  # it was lowered by another row of the group
             continue
         if n == rows.shape[0]:
@@ -133,6 +138,7 @@ def scan_kernel(n_words: int, width: int | None = None) -> Callable[..., None]:
         counts[:] = 0
         thresholds = np.full(n_queries, counts.shape[1] - 1)
         within, held = np.zeros(n_queries, np.int64), np.zeros(n_queries, np.int64)
+        of_lanes = np.empty(LANES, np.uint16)
         stop_group = (stop + LANES - 1) // LANES
         for start in range(first // LANES, stop_group, n_groups):
             last = min(start + n_groups, stop_group)
@@ -150,20 +156,18 @@ def scan_kernel(n_words: int, width: int | None = None) -> Callable[..., None]:
                     nearer = np.uint64(0)
                     while group < last:  # writes nothing, so that the query stays in registers
                         if is_sparse:
-                            bits = allowed[group >> 2] >> np.uint64((group & 3) * LANES)
-                            if bits == 0:
-                                group = (group | 3) + 1
-                                continue
-                            if bits & np.uint64(0xFFFF) == 0:
-                                group += 1
+                            further = passed_over(allowed, group)
+                            if further != group:
+                                group = further
                                 continue
                         nearer = nearer_rows(codes, group, query, np.uint64(threshold), n_words, vector)
                         if nearer != 0:
                             break
                         group += 1
                     if nearer != 0:
+                        fill_distances(codes, group, query, of_lanes, n_words, vector)
                         threshold, n_within, n = admitted(
-                            codes, group, stop, query, allowed, k, nearer, threshold, n_within, n, *own
+                            group, stop, of_lanes, allowed, k, nearer, threshold, n_within, n, *own
                         )
                     group += 1
                 thresholds[i], within[i], held[i] = threshold, n_within, n

@@ -14,6 +14,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
+from numba.extending import register_jitable
 
 LANES = 16
 
@@ -37,23 +38,24 @@ def vector_bytes() -> int:
     return next((width for width, (feature, _) in PERMUTES.items() if features.get(feature)), 0)
 
 
-def one_sum(codes: Any, group: Any, lane: Any, query: Any) -> Any:
-    """Return one row's sum, as `nearer_by_tables` has it; to be compiled."""
-    total = np.int64(0)
+@register_jitable
+def _one_sum(codes: Any, group: Any, costs: Any, lane: Any) -> Any:
+    total = np.uint64(0)
     for p in range(codes.shape[1]):
         value = codes[group, p, lane]
-        total += np.int64(query[0, p, value & 15]) + np.int64(query[1, p, value >> 4])
+        total += np.uint64(costs[0, p, value & 15]) + np.uint64(costs[1, p, value >> 4])
     return total
+
+
+def _sums_by_loop(codes: Any, group: Any, costs: Any, sums: Any, n_words: Any, width: Any) -> Any:
+    for lane in range(LANES):
+        sums[lane] = _one_sum(codes, group, costs, lane)
 
 
 def _below_by_loop(codes: Any, group: Any, costs: Any, limit: Any, n_words: Any, width: Any) -> Any:
     mask = np.uint64(0)
     for lane in range(LANES):
-        total = np.uint64(0)
-        for p in range(codes.shape[1]):
-            value = codes[group, p, lane]
-            total += np.uint64(costs[0, p, value & 15]) + np.uint64(costs[1, p, value >> 4])
-        if total < limit:
+        if _one_sum(codes, group, costs, lane) < limit:
             mask |= np.uint64(1) << np.uint64(lane)
     return mask
 
@@ -73,6 +75,48 @@ def _sums_by_row(builder: Any, even: Any, odd: Any) -> Any:
     return builder.shuffle_vector(*sums, ir.Constant(ir.VectorType(ir.IntType(32), LANES), order))
 
 
+def _sums(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Emit the sums of a group's rows, a vector of 16 int16 by row; the intrinsics' fourth argument is not read."""
+    size, vector_size = 8 * signature.args[4].literal_value, signature.args[5].literal_value
+    word, byte, short = ir.IntType(64), ir.IntType(8), ir.IntType(16)
+    vector = ir.VectorType(byte, vector_size)
+    pairs = ir.VectorType(short, vector_size // 2)
+    permute: Any = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+        builder.module, ir.FunctionType(vector, [vector, vector]), PERMUTES[vector_size][1]
+    )
+
+    def data(i: int) -> Any:
+        return context.make_array(signature.args[i])(context, builder, arguments[i]).data
+
+    def constant(kind: Any, value: int) -> Any:
+        return ir.Constant(kind, [value] * kind.count)
+
+    def loaded(address: Any, offset: int) -> Any:
+        pointer = builder.gep(address, [ir.Constant(word, offset)])
+        found = builder.load(builder.bitcast(pointer, vector.as_pointer()))
+        found.align = 1
+        return found
+
+    start = builder.gep(data(0), [builder.mul(arguments[1], ir.Constant(word, LANES * size))])
+    tables = data(2)
+    low_bits, high_byte = constant(vector, 15), constant(pairs, 8)
+    whole, odd = constant(pairs, 0), constant(pairs, 0)  # sums of both bytes of a pair, shifted or not
+    for first in range(0, LANES * size, vector_size):
+        row_bytes = loaded(start, first)
+        low = builder.and_(row_bytes, low_bits)
+        shifted = builder.bitcast(builder.lshr(builder.bitcast(row_bytes, pairs), constant(pairs, 4)), vector)
+        high = builder.and_(shifted, low_bits)
+        cost = builder.add(
+            builder.call(permute, [loaded(tables, first), low]),
+            builder.call(permute, [loaded(tables, LANES * size + first), high]),
+        )
+        cost = builder.bitcast(cost, pairs)
+        whole = builder.add(whole, cost)
+        odd = builder.add(odd, builder.lshr(cost, high_byte))
+    even = builder.sub(whole, builder.shl(odd, high_byte))
+    return _sums_by_row(builder, even, odd)
+
+
 def nearer_by_tables(codes: Any, group: Any, costs: Any, limit: Any, n_words: Any, width: Any) -> Any:
     """Return signature and code of the comparison of a group's sums with a limit, for an intrinsic.
 
@@ -83,46 +127,10 @@ def nearer_by_tables(codes: Any, group: Any, costs: Any, limit: Any, n_words: An
     """
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        size, vector_size = 8 * signature.args[4].literal_value, signature.args[5].literal_value
-        if vector_size == 0:
+        if signature.args[5].literal_value == 0:
             return context.compile_internal(builder, _below_by_loop, signature, arguments)
-        word, byte, short = ir.IntType(64), ir.IntType(8), ir.IntType(16)
-        vector = ir.VectorType(byte, vector_size)
-        pairs = ir.VectorType(short, vector_size // 2)
-        permute: Any = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-            builder.module, ir.FunctionType(vector, [vector, vector]), PERMUTES[vector_size][1]
-        )
-
-        def data(i: int) -> Any:
-            return context.make_array(signature.args[i])(context, builder, arguments[i]).data
-
-        def constant(kind: Any, value: int) -> Any:
-            return ir.Constant(kind, [value] * kind.count)
-
-        def loaded(address: Any, offset: int) -> Any:
-            pointer = builder.gep(address, [ir.Constant(word, offset)])
-            found = builder.load(builder.bitcast(pointer, vector.as_pointer()))
-            found.align = 1
-            return found
-
-        start = builder.gep(data(0), [builder.mul(arguments[1], ir.Constant(word, LANES * size))])
-        tables = data(2)
-        low_bits, high_byte = constant(vector, 15), constant(pairs, 8)
-        whole, odd = constant(pairs, 0), constant(pairs, 0)  # sums of both bytes of a pair, shifted or not
-        for first in range(0, LANES * size, vector_size):
-            row_bytes = loaded(start, first)
-            low = builder.and_(row_bytes, low_bits)
-            shifted = builder.bitcast(builder.lshr(builder.bitcast(row_bytes, pairs), constant(pairs, 4)), vector)
-            high = builder.and_(shifted, low_bits)
-            cost = builder.add(
-                builder.call(permute, [loaded(tables, first), low]),
-                builder.call(permute, [loaded(tables, LANES * size + first), high]),
-            )
-            cost = builder.bitcast(cost, pairs)
-            whole = builder.add(whole, cost)
-            odd = builder.add(odd, builder.lshr(cost, high_byte))
-        even = builder.sub(whole, builder.shl(odd, high_byte))
-        in_order = _sums_by_row(builder, even, odd)
+        in_order = _sums(context, builder, signature, arguments)
+        word, short = ir.IntType(64), ir.IntType(16)
         one_lane = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
         undefined = ir.Constant(ir.VectorType(short, LANES), ir.Undefined)
         bound = builder.insert_element(undefined, builder.trunc(arguments[3], short), ir.Constant(ir.IntType(32), 0))
@@ -130,3 +138,17 @@ def nearer_by_tables(codes: Any, group: Any, costs: Any, limit: Any, n_words: An
         return builder.zext(builder.bitcast(below, ir.IntType(LANES)), word)
 
     return types.uint64(codes, types.int64, costs, types.uint64, n_words, width), codegen
+
+
+def fill_by_tables(codes: Any, group: Any, costs: Any, sums: Any, n_words: Any, width: Any) -> Any:
+    """Return signature and code that fill in a group's sums, uint16 (16,); all else as in `nearer_by_tables`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if signature.args[5].literal_value == 0:
+            return context.compile_internal(builder, _sums_by_loop, signature, arguments)
+        in_order = _sums(context, builder, signature, arguments)
+        place = context.make_array(signature.args[3])(context, builder, arguments[3]).data
+        builder.store(in_order, builder.bitcast(place, in_order.type.as_pointer())).align = 2
+        return context.get_dummy_value()
+
+    return types.none(codes, types.int64, costs, sums, n_words, width), codegen

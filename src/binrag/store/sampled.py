@@ -114,6 +114,6 @@ def recall_of(binarizer: Binarizer, rows: Float32, queries: Float32) -> float:
     k = min(10, len(rows))
     for query in queries:
         exact = np.argpartition(-(rows @ query), k - 1)[:k]
-        best = pipeline.retrieve(index, binarizer.query(query), pipeline.default_candidates(k)).top(k).rows
+        best = pipeline.retrieve(index, binarizer.query(query), pipeline.default_candidates(index, k)).top(k).rows
         found += len(np.intersect1d(exact, best))
     return found / (k * len(queries))

@@ -51,7 +51,7 @@ def hits_of(
         space.check_dim(vector[None])
     dim = space.dim
     queries = [space.query(vector) for vector in vectors]
-    n_candidates = n_candidates or pipeline.default_candidates(k)
+    n_candidates = n_candidates or pipeline.default_candidates(index, k)
     found = pipeline.retrieve_batch(index, queries, n_candidates, n_threads=n_threads)
     if keep != "none":
 
