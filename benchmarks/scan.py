@@ -353,7 +353,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, help="folder in BEIR layout whose embeddings are used")
     parser.add_argument("--rows", type=int, default=1_000_000, help="codes to scan (default: %(default)s)")
     parser.add_argument("--bits", type=int, nargs="+", default=[384, 1024], help="default: %(default)s")
-    parser.add_argument("--k", type=int, nargs="+", default=[10, 200, 400], help="default: %(default)s")
+    parser.add_argument("--k", type=int, nargs="+", default=[10, 800], help="default: %(default)s")
     parser.add_argument("--repeats", type=int, default=100, help="timed queries (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=64, help="queries at once, 0: no batches (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")

@@ -19,8 +19,8 @@ MIN_READS = 100
 def default_candidates(index: FlatIndex, k: int) -> int:
     """How many rows the scan hands on for k hits.
 
-    That many hold 0.998 or more of float32's best k in text embeddings, by tables rather 0.999 (`docs/performance.md`).
-    It does not grow with the rows: where they are more, the best are closer, and so are their rivals.
+    In the text embeddings measured so many hold 0.999 of float32's best k by tables, and of signs 0.998 of its best ten
+    (`docs/performance.md`). It need not grow with the rows: where they are more, the best are as much farther ahead.
     """
     return 10 * k + 150 if index.shape.by_tables else max(800, 20 * k)
 

@@ -441,13 +441,14 @@ def test_progress_counts_the_rounds_of_all_stages_and_the_epochs_of_maps():
 def test_queries_weigh_the_space():
     queries = rows(300, 7) * np.float32([1] * 8 + [0.05] * (DIM - 8))
     errors = []
-    for known in (queries, None):
-        binarizer = AdditiveBinarizer.fit(rows(), code_bytes=10, n_rounds=3, queries=known)
+    for known, share in ((queries, 0.5), (queries, 0.0), (None, 0.5)):
+        binarizer = AdditiveBinarizer.fit(rows(), code_bytes=10, n_rounds=3, queries=known, query_share=share)
         codes = binarizer.transform(rows(300, 1))
         estimates = decoded(binarizer, codes) @ (queries.astype(float) @ binarizer.axes.backward).T
         exact = (rows(300, 1) - binarizer.axes.mean) @ queries.T
         errors.append(((estimates - exact) ** 2).mean())
     assert errors[0] < 0.9 * errors[1]
+    assert errors[0] < 0.9 * errors[2]
 
 
 @pytest.mark.parametrize(

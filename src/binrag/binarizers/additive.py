@@ -18,7 +18,7 @@ from binrag.binarizers.codebooks import Stage, fitted_stage, grouped_axes, half
 from binrag.binarizers.codes import as_bytes, check_dim, exact_factors, from_bytes, offset_of
 from binrag.binarizers.costs import scan_costs
 from binrag.binarizers.decoder import row_sums, row_times
-from binrag.binarizers.fitting import QuerySpace, checked_code_bytes, checked_rows, sample
+from binrag.binarizers.fitting import QUERY_SHARE, QuerySpace, checked_code_bytes, checked_rows, sample
 from binrag.binarizers.query_map import MAX_DIM, N_EPOCHS, N_ROWS, Rivals, fitted_map
 from binrag.errors import InvalidInput
 from binrag.registry import register
@@ -53,9 +53,9 @@ class Axes:
     backward: Float32
 
     @classmethod
-    def fit(cls, vectors: Float32, queries: Float32 | None, n_bytes: int, seed: int) -> Axes:
+    def fit(cls, vectors: Float32, queries: Float32 | None, n_bytes: int, seed: int, query_share: float) -> Axes:
         """Fit the query-weighted space, and in it the principal axes of the rows, grouped for a stage of some bytes."""
-        space = QuerySpace.fit(vectors, queries, seed=seed)
+        space = QuerySpace.fit(vectors, queries, alpha=query_share, seed=seed)
         axes = grouped_axes(space.rows(vectors), n_bytes)
         return cls(space.mean, half(space.root @ axes), half(space.inverse @ axes))
 
@@ -201,6 +201,7 @@ class AdditiveBinarizer:
         start: AdditiveBinarizer | None = None,
         n_rounds: int = N_ROUNDS,
         refit_decoder: bool = True,
+        query_share: float = QUERY_SHARE,
     ) -> Self:
         """Fit codebooks to vectors, by turns with the codes, stage by stage.
 
@@ -223,6 +224,9 @@ class AdditiveBinarizer:
         refit_decoder : bool
             Whether codes decode to codewords that are the best for these rows' codes: a little nearer to these rows,
             a little farther from others.
+        query_share : float
+            How much the directions of queries count, against all directions alike; see `fitting.QuerySpace`. Less of it
+            suits vectors of other subjects better.
 
         Raises
         ------
@@ -238,7 +242,7 @@ class AdditiveBinarizer:
                 f"{code_bytes} bytes"
             )
         vectors = vectors[sample(len(vectors), MAX_ROWS, seed)]
-        axes = Axes.fit(vectors, queries, sizes[0], seed)
+        axes = Axes.fit(vectors, queries, sizes[0], seed, query_share)
         rows: Float32 = np.asarray((vectors - axes.mean) @ axes.forward, dtype=np.float32)
         mapped = [dim <= MAX_DIM and size <= dim // 4 for size in (np.cumsum(sizes) + 1).tolist()]
         n_done, n_turns = 0, n_rounds * len(sizes) + N_EPOCHS * sum(mapped)

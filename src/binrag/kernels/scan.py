@@ -156,9 +156,9 @@ def scan_kernel(n_words: int, width: int | None = None) -> Callable[..., None]:
                     nearer = np.uint64(0)
                     while group < last:  # writes nothing, so that the query stays in registers
                         if is_sparse:
-                            further = passed_over(allowed, group)
-                            if further != group:
-                                group = further
+                            later = passed_over(allowed, group)
+                            if later != group:
+                                group = later
                                 continue
                         nearer = nearer_rows(codes, group, query, np.uint64(threshold), n_words, vector)
                         if nearer != 0:
