@@ -49,6 +49,8 @@ class Coding:
         Whether fitting takes many minutes; such have a number of seeds of their own.
     size : int, optional
         Bytes a row, of a fit that has several sizes; it is made once for all of them.
+    is_ready : bool
+        Whether it was fitted before, and is only loaded: there is nothing to keep.
     """
 
     family: str
@@ -57,6 +59,7 @@ class Coding:
     is_random: bool = True
     is_slow: bool = False
     size: int | None = None
+    is_ready: bool = False
 
 
 FITTED: tuple[tuple[str, str, tuple[int, ...], dict[str, Any]], ...] = (
@@ -103,7 +106,7 @@ def artefact(path: str) -> Coding:
 
     name = f"artefact {Path(path).stem}"
     family = name.rpartition("-")[0] if path in shipped_artefacts() else name  # sizes of one file
-    return Coding(family, name, fit, is_random=False)
+    return Coding(family, name, fit, is_random=False, is_ready=True)
 
 
 def _sign(training: Training, seed: int) -> Binarizer:
@@ -199,7 +202,7 @@ def fitted(coding: Coding, seed: int, training: Training, cache: Path | None) ->
 
     name = coding.name if coding.size is None else ""
     key = digest_of("fitted", coding.family, name, str(seed), training.digest, source_digest())
-    arrays = kept(cache, key, make)
+    arrays = kept(None if coding.is_ready else cache, key, make)
     binarizer = binarizer_from_record(msgpack.unpackb(arrays["record"].tobytes()))
     seconds = float(arrays["seconds"])
     if coding.size is None:

@@ -7,8 +7,10 @@ import pytest
 from benchmarks import codes, cold, outcomes
 from benchmarks.contenders import Contender, FloatModel, Int8Model, contenders
 from benchmarks.datasets import load
-from benchmarks.ours import Coding, codings, fitted
-from binrag.binarizers import SignBinarizer
+from benchmarks.ours import Coding, artefact, codings, fitted
+from binrag.binarizers import RotatedSignBinarizer, SignBinarizer
+from binrag.binarizers.artefact import save_artefact
+from binrag.registry import record_of
 
 DIM, N, N_QUERIES = 64, 400, 24
 
@@ -172,6 +174,16 @@ def test_our_fits_are_kept_by_seed_and_rows(training, tmp_path):
     fitted(coding, 1, training, tmp_path)
     fitted(coding, 0, outcomes.Training("home", training.rows[:50], None), tmp_path)
     assert calls == [0, 1, 0]
+
+
+def test_an_artefact_is_the_files_whatever_was_kept(training, tmp_path):
+    """One that was made anew, under the same name and by the same source, is not taken for the old one."""
+    path = tmp_path / "some.binarizer"
+    for seed in (0, 1):
+        binarizer = RotatedSignBinarizer(DIM, seed=seed)
+        save_artefact(path, binarizer, {})
+        loaded, _ = fitted(artefact(str(path)), 0, training, tmp_path / "cache")
+        assert record_of(loaded) == record_of(binarizer)
 
 
 def test_too_few_rows_for_a_code_leave_it_out(folder, tmp_path, capsys):
