@@ -22,24 +22,17 @@ _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 
 def checksum(*fields: str | bytes | int | None) -> int:
     """Return the xxh3-64 of the fields, each framed by kind and length, as a signed 64-bit integer."""
-    digest = xxhash.xxh3_64()
+    parts: list[bytes] = []
     for value in fields:
         if value is None:
-            digest.update(b"n")
-            continue
-        kind, data = _framed(value)
-        digest.update(kind + len(data).to_bytes(8, "little"))
-        digest.update(data)
-    unsigned = digest.intdigest()
-    return int(unsigned - 2**64 if unsigned >= 2**63 else unsigned)
-
-
-def _framed(value: str | bytes | int) -> tuple[bytes, bytes]:
-    if isinstance(value, int):
-        return b"i", value.to_bytes(8, "little", signed=True)
-    if isinstance(value, str):
-        return b"s", value.encode()
-    return b"b", value
+            parts.append(b"n")
+        elif isinstance(value, int):
+            parts += (b"i\x08\0\0\0\0\0\0\0", value.to_bytes(8, "little", signed=True))
+        else:
+            kind, data = (b"s", value.encode()) if isinstance(value, str) else (b"b", value)
+            parts += (kind, len(data).to_bytes(8, "little"), data)
+    unsigned = xxhash.xxh3_64_intdigest(b"".join(parts))
+    return unsigned - 2**64 if unsigned >= 2**63 else unsigned
 
 
 def check(expected: int, place: str, *fields: str | bytes | int | None) -> None:
