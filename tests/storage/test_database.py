@@ -56,6 +56,16 @@ def test_the_format_of_a_closed_file(path):
     assert columns == SCHEMA
 
 
+def test_keys_are_found_without_reading_values(path):
+    """Every search reads `head`, and the binarizer beside it may have megabytes."""
+    Database.open(path, "c", 1.0, {"binarizer": {"config": bytes(10**7)}}).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA cache_size = 20")
+        assert connection.execute("SELECT wr FROM pragma_table_list('meta')").fetchone() == (0,)
+        plan = connection.execute("EXPLAIN QUERY PLAN SELECT value FROM meta WHERE key = 'head'").fetchone()[-1]
+        assert "USING INDEX" in plan
+
+
 def test_while_a_writer_is_open(db, path):
     with db.transaction() as writing:
         writing.put("a", 1)

@@ -16,7 +16,7 @@ TABLES = (
         key TEXT PRIMARY KEY NOT NULL,
         value BLOB NOT NULL,
         checksum INTEGER NOT NULL
-    ) WITHOUT ROWID
+    )
     """,
     """
     CREATE TABLE documents (
