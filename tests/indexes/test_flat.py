@@ -285,6 +285,22 @@ def small_parts(monkeypatch):
     threads._pool.cache_clear()
 
 
+def test_many_candidates_of_many_queries_are_not_asked_for_at_once(monkeypatch):
+    """The scratch of a scan grows with both."""
+    monkeypatch.setattr(flat, "TILE_CANDIDATES", 100)
+    words, sizes, scan = reference.random_words(300, 1, seed=1), [], FlatIndex._scan
+    monkeypatch.setattr(
+        FlatIndex, "_scan", lambda self, tile, *rest: (sizes.append(len(tile)), scan(self, tile, *rest))[1]
+    )
+    index = FlatIndex.from_codes(codes_of(words))
+    queries = [query_of(query) for query in reference.random_words(9, 1, seed=2)]
+    for k, expected in ((10, [9]), (30, [3, 3, 3]), (300, [1] * 9)):
+        sizes.clear()
+        found = index.retrieve_batch(queries, k)
+        assert sizes == expected
+        assert list(map(pairs_of, found)) == [reference.hamming_topk(words, query.words, k) for query in queries]
+
+
 @BY_TABLES
 @pytest.mark.parametrize("n", [0, 1, 99, 400, 1111])
 @pytest.mark.parametrize("n_queries", [0, 1, 2, 3, 17])

@@ -16,6 +16,9 @@ from binrag.types import GROUP, Candidates, Codes, CodeShape, Float16, Query, UI
 TILE = 64
 """Queries that are compared with codes while these are near the processor, at most."""
 
+TILE_CANDIDATES = 1_000_000
+"""Candidates that such queries ask for together, at most, if they are more than one: a candidate takes 80 bytes."""
+
 RANGE = 65_536
 """Rows that are worth a thread of their own."""
 
@@ -212,7 +215,7 @@ class FlatIndex:
             return [Candidates(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float64)) for _ in queries]
         n_bitmap_words = -(-self.n_rows // 64)
         bitmap = self.live if allowed is None else self.live[:n_bitmap_words] & allowed[:n_bitmap_words]
-        size = min(TILE, -(-len(queries) // n_threads))
+        size = min(TILE, -(-len(queries) // n_threads), max(1, TILE_CANDIDATES // n))
         tiles = [queries[first : first + size] for first in range(0, len(queries), size)]
         n_ranges = max(1, min(n_threads // len(tiles), self.n_rows // RANGE))
         edges = [-(-self.n_rows * i // n_ranges // 64) * 64 for i in range(n_ranges)] + [self.n_rows]
