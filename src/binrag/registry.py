@@ -27,7 +27,7 @@ def binarizer_from_record(record: Mapping[str, Any]) -> Binarizer:
     Raises
     ------
     FormatVersionError
-        If no class with this component id is known: the file is newer than this version.
+        If no class with this component id is known, or its record lacks something: another version wrote the file.
     """
     component_id = record["component_id"]
     if component_id not in _BINARIZERS:
@@ -35,7 +35,13 @@ def binarizer_from_record(record: Mapping[str, Any]) -> Binarizer:
         raise FormatVersionError(
             f"the store's binarizer is {component_id!r}, this version of binrag knows {known}; update binrag"
         )
-    return _BINARIZERS[component_id].from_config(record["config"])
+    try:
+        return _BINARIZERS[component_id].from_config(record["config"])
+    except KeyError as error:
+        raise FormatVersionError(
+            f"the record of the {component_id!r} binarizer has no {error}: another version of binrag wrote it; rebuild "
+            "the store from its documents, or train the binarizer again"
+        ) from error
 
 
 def component_ids() -> list[str]:

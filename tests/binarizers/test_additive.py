@@ -14,7 +14,7 @@ from binrag.binarizers.additive import AdditiveBinarizer, stage_sizes
 from binrag.binarizers.allocated import AllocatedBinarizer
 from binrag.binarizers.linear import LinearBinarizer
 from binrag.binarizers.query_map import N_EPOCHS
-from binrag.errors import DimensionMismatch, InvalidInput, InvalidVector, TrainingError
+from binrag.errors import DimensionMismatch, FormatVersionError, InvalidInput, InvalidVector, TrainingError
 from binrag.indexes import FlatIndex
 from binrag.ranking.rescore import rescore_codes
 from binrag.registry import binarizer_from_record, record_of
@@ -233,6 +233,13 @@ def test_it_comes_back_from_its_record(code_bytes):
         (binarizer.query(vectors[0]), again.query(vectors[0])),
     ):
         assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in one.__dataclass_fields__)
+
+
+def test_a_record_of_another_version_is_named_as_such():
+    record = record_of(fitted(10))
+    record["config"] = {name: value for name, value in record["config"].items() if name != "maps"}
+    with pytest.raises(FormatVersionError, match="record of the 'additive' binarizer has no 'maps': another version"):
+        binarizer_from_record(record)
 
 
 def test_parameters_are_kept_in_half_precision():
