@@ -116,12 +116,15 @@ class Contest:
     ----------
     words : uint64 (n_rows, n_words)
         The codes.
+    bits : int
+        Bits of a code, which may not fill its words.
     queries : list of Query
         What is searched for, in turn.
     """
 
-    def __init__(self, words: UInt64, queries: list[Query]) -> None:
+    def __init__(self, words: UInt64, bits: int, queries: list[Query]) -> None:
         self.faiss = _faiss()
+        self.bits = bits
         self.words = words
         self.queries = queries
         self.by_tables = [replace(query, words=None, costs=differing_bits(query.words)) for query in queries]
@@ -231,12 +234,12 @@ def contest_of(n_rows: int, bits: int, n_queries: int, data: Path | None) -> Con
     rows, query_rows = vectors_to_repeat(data, bits, rng)
     binarizer = SignBinarizer(bits)
     words = noisy_copies(binarizer.transform(rows).words, n_rows, bits, rng)
-    return Contest(words, [binarizer.query(row) for row in query_rows[:n_queries]])
+    return Contest(words, bits, [binarizer.query(row) for row in query_rows[:n_queries]])
 
 
 def measure(contest: Contest, ks: Sequence[int], repeats: int) -> list[Timing]:
     """Time all sides, once for each k."""
-    n_rows, n_words = contest.words.shape
+    n_rows, bits = len(contest.words), contest.bits
     timings = []
     reading = contest.reading()
     for k in ks:
@@ -244,20 +247,20 @@ def measure(contest: Contest, ks: Sequence[int], repeats: int) -> list[Timing]:
         ours, tables, theirs = (float(np.median(side)) for side in sides)
         spread, of_tables, of_theirs = (tuple(np.quantile(side, [0.1, 0.9]).tolist()) for side in sides)
         by_words = (ours, theirs, theirs / ours, spread, of_theirs)
-        timings.append(Timing(n_rows, 64 * n_words, k, repeats, *by_words, tables, theirs / tables, of_tables, reading))
+        timings.append(Timing(n_rows, bits, k, repeats, *by_words, tables, theirs / tables, of_tables, reading))
     return timings
 
 
 def measure_batches(contest: Contest, ks: Sequence[int], n_queries: int, repeats: int) -> list[BatchTiming]:
     """Time batches, threads and filters, once for each k."""
-    n_rows, n_words = contest.words.shape
+    n_rows, n_queries = len(contest.words), min(n_queries, len(contest.queries))
     timings = []
     for k in ks:
         ms = contest.time_batches(k, n_queries, repeats)
         timings.append(
             BatchTiming(
                 n_rows,
-                64 * n_words,
+                contest.bits,
                 k,
                 n_queries,
                 *(ms[name] / n_queries for name in ("words", "tables", "faiss")),

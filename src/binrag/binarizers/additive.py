@@ -85,7 +85,8 @@ class AdditiveBinarizer:
         self.stages = tuple(stages)
         self.ranges = ranges
         self.maps = tuple(maps)
-        self._query_map = axes.backward if maps[-1] is None else np.ascontiguousarray(axes.backward @ maps[-1].T)
+        self._row_map = _of_rows(maps[-1])
+        self._query_map = axes.backward if self._row_map is None else axes.backward @ self._row_map
         self.dim = len(axes.mean)
         n_bytes = sum(stage.n_bytes for stage in stages)
         n_words = scanned_words(n_bytes + 1, self.dim)
@@ -125,7 +126,7 @@ class AdditiveBinarizer:
         for stage in self.stages:
             codes.append(stage.code(left))
             stage.subtract(left, codes[-1])
-        return np.concatenate(codes, axis=1), _factors(rows, left, self.maps[-1])
+        return np.concatenate(codes, axis=1), _factors(rows, left, self._row_map)
 
     def _places(self, factors: Float64) -> UInt8:
         """Return the places of the nearest factors in the table, by their ratios; 0 holds what is not positive."""
@@ -267,26 +268,31 @@ class AdditiveBinarizer:
             stage.subtract(left, codes)
             one = half(fitted_map(rows, rows - left, rivals, seed, report)) if rivals and mapped[i] else None
             maps.append(one)
-            factors = _factors(rows, left, one)
+            factors = _factors(rows, left, _of_rows(one))
             positive = factors[factors > 0]
             ranges.append((positive.min() / _MARGIN, positive.max() * _MARGIN) if len(positive) else (1.0, 2.0))
         return cls(axes, stages, np.array(ranges, dtype=np.float32), maps)
 
 
-def _factors(rows: Float32, left: Float32, query_map: Float32 | None) -> Float64:
-    """Return f = ‖y‖² / ⟨M y, ŷ⟩ of rows, where what ŷ leaves of them is given."""
+def _of_rows(query_map: Float32 | None) -> Float32 | None:
+    """Return Mᵀ, contiguous, which rows and queries are multiplied by, one in each row."""
+    return None if query_map is None else np.ascontiguousarray(query_map.T)
+
+
+def _factors(rows: Float32, left: Float32, row_map: Float32 | None) -> Float64:
+    """Return f = ‖y‖² / ⟨M y, ŷ⟩ of rows, where what ŷ leaves of them is given, and Mᵀ."""
     from binrag.kernels.project import project
 
     norms2 = row_sums(rows**2)
-    if query_map is None:
+    if row_map is None:
         return exact_factors(norms2, norms2 - row_sums(rows * left))
-    return exact_factors(norms2, row_sums(project(rows, np.ascontiguousarray(query_map.T)) * (rows - left)))
+    return exact_factors(norms2, row_sums(project(rows, row_map) * (rows - left)))
 
 
 def _as_queries(vectors: Float32, queries: Float32 | None, seed: int) -> Float32:
     """Return queries, and rows that serve as such."""
     some = vectors[sample(len(vectors), N_ROWS, seed)]
-    return some if queries is None else np.concatenate((queries, some))
+    return some if queries is None or len(queries) == 0 else np.concatenate((queries, some))
 
 
 def scanned_words(code_bytes: int, dim: int) -> int:

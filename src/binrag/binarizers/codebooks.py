@@ -10,16 +10,16 @@ decode to codewords of their own, the best for the codes that the search does fi
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from binrag.binarizers.codes import as_bytes, from_bytes
 from binrag.binarizers.fitting import principal_axes, sample
+from binrag.threads import in_threads, n_processors
 from binrag.types import Float32, Float64, UInt8
 
 SWEEPS = 8
@@ -325,7 +325,7 @@ def _balanced_groups(variances: Float64, n_groups: int, size: int) -> list[list[
 
 
 def _n_threads() -> int:
-    return min(8, os.cpu_count() or 1)
+    return min(8, n_processors())
 
 
 def _parts(n: int) -> Iterator[slice]:
@@ -334,5 +334,4 @@ def _parts(n: int) -> Iterator[slice]:
 
 
 def _in_threads(work: Callable[[slice], Any], parts: Iterable[slice]) -> list[Any]:
-    with ThreadPoolExecutor(_n_threads()) as pool:
-        return list(pool.map(work, parts))
+    return in_threads([partial(work, part) for part in parts], _n_threads())

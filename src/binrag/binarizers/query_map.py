@@ -2,7 +2,7 @@
 
 Codes fitted to least squared error draw what they decode to towards the mean, more along some directions than along
 others; and of scores only the differences among a query's best rows decide a ranking. So a query q is scored as
-f ⟨M q, ŷ⟩, where f = ‖y‖² / ⟨y, ŷ M⟩ scales each row, and M is fitted to pairs of queries and rows near to them (the
+f ⟨M q, ŷ⟩, where f = ‖y‖² / ⟨M y, ŷ⟩ scales each row, and M is fitted to pairs of queries and rows near to them (the
 loss that asymmetric codes are for, as score-aware quantization, Guo et al., ICML 2020, has it). A search costs the
 same with it, and coding a row one product of (dim, dim).
 """
