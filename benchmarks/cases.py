@@ -115,6 +115,7 @@ def store(dataset: Dataset, *, keep_vectors: KeepVectors, artefact: str | None =
     ):
         opened.add(dataset.texts, ids=dataset.doc_ids, vectors=dataset.corpus, progress=False)
         stats = opened.stats()
+        n_reads = pipeline.default_reads(10, (opened.info().n_bits or 0) / dataset.dim)
 
         def search(query: Float32, k: int) -> Int64:
             return np.array([row_of[hit.id] for hit in opened.search(query, k)], dtype=np.int64)
@@ -123,7 +124,7 @@ def store(dataset: Dataset, *, keep_vectors: KeepVectors, artefact: str | None =
             search,
             hot_bytes=stats.memory_bytes / stats.n_rows,
             disk_bytes=stats.file_bytes / stats.n_rows,
-            cold_reads=None if keep_vectors == "none" else min(pipeline.default_reads(10), stats.n_rows),
+            cold_reads=None if keep_vectors == "none" else min(n_reads, stats.n_rows),
         )
 
 

@@ -213,6 +213,20 @@ def projected(x, w):
     return total
 
 
+def dots(matrix, vector):
+    """Each row times a vector: dimensions that are equal modulo 16 first, then halves of those, then what is left."""
+    whole = len(vector) - len(vector) % 16
+    lanes = np.zeros((len(matrix), 16), dtype=np.float32)
+    for d in range(0, whole, 16):
+        lanes = fused(matrix[:, d : d + 16], vector[d : d + 16], lanes)
+    for half in (8, 4, 2, 1):
+        lanes = lanes[:, :half] + lanes[:, half : 2 * half]
+    total = lanes[:, 0]
+    for d in range(whole, len(vector)):
+        total = total + matrix[:, d] * vector[d]
+    return total
+
+
 def code_of(codes):
     """A code's bytes in their order, uint8 (n, 8 n_words + n_rest): the words', lowest first, then the rest."""
     return np.hstack((bytes_of_words(codes.words), codes.rest))

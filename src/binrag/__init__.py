@@ -34,6 +34,7 @@ from binrag.errors import (
 from binrag.probe import Probe
 from binrag.protocols import Encoder
 from binrag.store import Store
+from binrag.store.warming import warmup
 from binrag.types import Document, Hit, StoreInfo, StoreStats, Training, TrainingGain
 
 __version__ = "0.1.0"
@@ -71,4 +72,5 @@ __all__ = [
     "TruncatedTextWarning",
     "UnsupportedMode",
     "VectorsUnavailable",
+    "warmup",
 ]

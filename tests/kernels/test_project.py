@@ -9,7 +9,7 @@ from fakes import vectors_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binrag.kernels.project import project
+from binrag.kernels.project import dots, project
 
 
 @pytest.mark.parametrize("m", [1, 8, 15, 16, 17, 48, 100, 368])
@@ -80,3 +80,19 @@ def test_a_sum_half_way_between_two_is_rounded_once():
     assert project(np.array([[a, -1]], np.float32), np.array([[b], [a]], np.float32))[0, 0] == np.float32(
         float(np.float32(a * b)) - a
     )
+
+
+@pytest.mark.parametrize("d", [1, 15, 16, 17, 64, 384, 385])
+@pytest.mark.parametrize("m", [0, 1, 33])
+def test_dots_equal_the_definition(m, d):
+    matrix, vector = vectors_of(m, d, seed=m), vectors_of(1, d, seed=d)[0]
+    product = dots(matrix, vector)
+    assert (product.shape, product.dtype) == ((m,), np.float32)
+    assert np.array_equal(product, reference.dots(matrix, vector))
+
+
+def test_dots_are_the_product_from_views_too():
+    matrix, vector = vectors_of(200, 384), vectors_of(1, 384, seed=1)[0]
+    assert np.abs(dots(matrix, vector) - matrix.astype(np.float64) @ vector).max() < 1e-4
+    assert np.array_equal(dots(matrix[::-3], vector), dots(matrix, vector)[::-3])
+    assert np.array_equal(dots(np.asfortranarray(matrix), vector), dots(matrix, vector))

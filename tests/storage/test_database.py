@@ -4,6 +4,7 @@ import sqlite3
 import sys
 from contextlib import closing, suppress
 
+import numpy as np
 import pytest
 from processes import run_script
 
@@ -169,7 +170,7 @@ def test_many_ids_at_once(db):
     ids = [f"id{i}" for i in range(2500)]
     with db.transaction() as writing:
         writing.add_documents(0, "", [(id_, None, None) for id_ in ids])
-        writing.add_vectors(0, [b"v"] * 2500)
+        writing.add_vectors(0, np.full((2500, 1), ord("v"), np.uint8))
         assert set(writing.documents_by_id("", ids)) == set(ids)
         assert len(writing.documents_by_row(range(2500))) == 2500
         assert len(writing.vectors(range(2500))) == 2500

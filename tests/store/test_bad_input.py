@@ -13,6 +13,7 @@ from binrag import (
     InvalidVector,
     Store,
 )
+from binrag.types import BLOCK
 
 DIM = 8
 GOOD = np.ones(DIM)
@@ -61,7 +62,7 @@ ADDS = {
     "metadata list": ({"texts": ["x"], "metadata": [["a"]]}, InvalidMetadata, ["is a list", "expected a dict"]),
     "wrong dimension": ({"vectors": [np.ones(9)]}, DimensionMismatch, ["has 9 dimensions", "have 8"]),
     "wrong dimension later": (
-        {"vectors": iter([*np.ones((300, DIM)), np.ones(9)]), "batch_size": 300},
+        {"vectors": iter([*np.ones((BLOCK, DIM)), np.ones(9)])},
         DimensionMismatch,
         ["has 9 dimensions", "have 8"],
     ),

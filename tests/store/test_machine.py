@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 )
 
 from binrag import BinragError, Document, InvalidMetadata, Store
+from binrag.store import batches
 
 DIM = 4
 ids = st.sampled_from([f"id{i}" for i in range(12)])
@@ -78,7 +79,7 @@ class Machine(RuleBasedStateMachine):
                 with pytest.raises(InvalidMetadata):
                     self.store.add(**columns, metadata=[*[{}] * (len(given) - 1), {"x": {1}}])
             return
-        assert self.store.add(**columns, batch_size=2) == columns["ids"]
+        assert self.store.add(**columns) == columns["ids"]
         # a batch holds two documents, and only the last of an id in a batch gets a row
         for start in range(0, len(given), 2):
             self.n_rows += len({id_ for id_, _, _ in given[start : start + 2]})
@@ -167,5 +168,6 @@ class Machine(RuleBasedStateMachine):
         assert (stats.n_documents, stats.n_rows) == (len(self.model), self.n_rows)
 
 
-def test_the_store_is_a_dict_that_searches():
+def test_the_store_is_a_dict_that_searches(monkeypatch):
+    monkeypatch.setattr(batches, "VECTORS_AT_ONCE", 2)
     run_state_machine_as_test(Machine, settings=settings(stateful_step_count=25))

@@ -135,7 +135,8 @@ def test_the_default_number_of_candidates(by_tables):
 
 def test_the_default_is_800_candidates_and_100_reads(path):
     """The README and the defaults of the pipeline agree with what a search does."""
-    assert [pipeline.default_reads(k) for k in (1, 10, 33, 34, 100)] == [100, 100, 100, 102, 300]
+    assert [pipeline.default_reads(k, 1.9) for k in (1, 10, 33, 34, 100)] == [100, 100, 100, 102, 300]
+    assert [pipeline.default_reads(k, 2) for k in (1, 10, 33, 34, 100)] == [22, 45, 102, 105, 270]
     with store_of(path, vectors_of(1500, 16)) as store:
         query = np.ones(16)
         assert store.search(query) == store.search(query, n_candidates=800)

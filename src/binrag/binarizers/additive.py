@@ -142,9 +142,11 @@ class AdditiveBinarizer:
         DimensionMismatch
             If the vector has another dimension.
         """
+        from binrag.kernels.project import dots
+
         check_dim(len(vector), self.dim)
         turned = row_times(vector, self._query_map)
-        halves = np.concatenate([stage.codewords @ turned for stage in self.stages]).reshape(-1, 2, 1, 16)
+        halves = np.concatenate([dots(stage.codewords, turned) for stage in self.stages]).reshape(-1, 2, 1, 16)
         tables: Float32 = (halves[:, 1].transpose(0, 2, 1) + halves[:, 0]).reshape(-1, 256)
         n_scanned = 8 * self.shape.n_words
         place = np.zeros((1, 256), dtype=np.float32)

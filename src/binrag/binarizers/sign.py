@@ -74,8 +74,8 @@ class SignBinarizer:
             If a rescale factor does not fit a float16: the vector's norm is out of range.
         """
         projected = self._project(vectors if self.mean is None else vectors - self.mean)
-        doubles = projected.astype(np.float64)
-        rescale = rescale_factors((doubles**2).sum(axis=1), np.abs(doubles).sum(axis=1))
+        squares = np.einsum("ij,ij->i", projected, projected, dtype=np.float64)
+        rescale = rescale_factors(squares, np.abs(projected).sum(axis=1, dtype=np.float64))
         return Codes(pack_bits(projected > 0), np.zeros((len(vectors), 0), dtype=np.uint8), rescale)
 
     def query(self, vector: Float32) -> Query:

@@ -1,16 +1,18 @@
-"""The short commands: search, ask, get, delete, count, info, probe."""
+"""The short commands: search, ask, get, delete, count, info, probe, warmup."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from binrag.cli.output import as_json, bytes_as_text, document_as_text, hits_as_json, hits_as_text
 from binrag.store import Store
+from binrag.store.warming import warmup
 
 
 def open_for_questions(path: str, encoder: str | None) -> Store:
@@ -102,6 +104,15 @@ def probe(options: argparse.Namespace) -> int:
     with Store.open(options.store, "rw") as store:
         found = store.probe()
     print(as_json({**asdict(found), "verdict": found.verdict}) if options.json else found.verdict)
+    return 0
+
+
+def warm(options: argparse.Namespace) -> int:
+    """Compile what searches need, and print how long it took."""
+    start = time.perf_counter()
+    warmup(options.store)
+    seconds = time.perf_counter() - start
+    print(as_json({"seconds": round(seconds, 3)}) if options.json else f"ready in {seconds:.1f} s")
     return 0
 
 

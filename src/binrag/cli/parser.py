@@ -105,6 +105,9 @@ def _add_readers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
         reader = command(name, run, text)
         reader.add_argument("store", help="the store's file")
         reader.add_argument("--json", action="store_true", help="print JSON")
+    warm = command("warmup", commands.warm, "compile what adding and searching need, so that the first call is quick")
+    warm.add_argument("store", nargs="?", help="a store, for its codes (default: signs and what comes with binrag)")
+    warm.add_argument("--json", action="store_true", help="print JSON")
     demonstration = command(
         "demo", demo, "build a store from the standard library's documentation and ask it three questions"
     )

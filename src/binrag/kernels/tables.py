@@ -23,11 +23,26 @@ PERMUTES = {
     32: ("avx2", "llvm.x86.avx2.pshuf.b"),
     16: ("ssse3", "llvm.x86.ssse3.pshuf.b.128"),
 }
-"""Bytes of a vector: the processor's feature that permutes them within each 16, and LLVM's name for it."""
+"""Bytes of a vector: the x86 feature that permutes them within each 16, and LLVM's name for it."""
+
+NEON = "llvm.aarch64.neon.tbl1.v16i8"
+"""The same for 16 bytes on 64-bit ARM, where every processor has it."""
+
+
+def is_arm(triple: str) -> bool:
+    """Whether a target is 64-bit ARM."""
+    return triple.startswith(("aarch64", "arm64"))
+
+
+def permute_name(triple: str, width: int) -> str:
+    """Return LLVM's name for the permutation of a target's vectors of `width` bytes."""
+    return NEON if is_arm(triple) else PERMUTES[width][1]
 
 
 def vector_bytes() -> int:
     """Return the widest vector whose bytes are permuted by what numba compiles; 0 if none."""
+    if is_arm(llvmlite.binding.get_process_triple()):
+        return LANES
     features: dict[str, bool] = llvmlite.binding.get_host_cpu_features()
     settings: Any = config
     if settings.CPU_NAME or settings.CPU_FEATURES is not None:  # numba compiles for another processor
@@ -82,7 +97,7 @@ def _sums(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     vector = ir.VectorType(byte, vector_size)
     pairs = ir.VectorType(short, vector_size // 2)
     permute: Any = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-        builder.module, ir.FunctionType(vector, [vector, vector]), PERMUTES[vector_size][1]
+        builder.module, ir.FunctionType(vector, [vector, vector]), permute_name(builder.module.triple, vector_size)
     )
 
     def data(i: int) -> Any:

@@ -24,6 +24,9 @@ from binrag.storage.schema import APPLICATION_ID, FORMAT_VERSION, PAGE_SIZE, TAB
 BUSY_MILLISECONDS = 10_000
 """How long a statement waits for a lock that SQLite holds for moments only."""
 
+CACHE_KIB = 64 * 2**10
+"""Pages that the writer holds; with fewer, ids in no order are read from disk again and again by a long `add`."""
+
 _MAX_SECONDS = 1e6
 """SQLite counts milliseconds in 32 bits."""
 
@@ -111,6 +114,7 @@ def connect_writer(path: Path, timeout: float = BUSY_MILLISECONDS / 1000) -> sql
         raise ReadOnlyStore(f"{path} cannot be written with a write-ahead log (journal mode {mode!r})")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute(f"PRAGMA cache_size = {-CACHE_KIB}")
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
     return connection
 

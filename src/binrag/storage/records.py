@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any
@@ -12,27 +13,44 @@ import numpy as np
 import xxhash
 
 from binrag.errors import CorruptStore, InvalidMetadata
-from binrag.types import Metadata
+from binrag.types import Metadata, UInt8
 
 _DATETIME = 1
 _DATE = 2
 _MAX_DEPTH = 64
+_INTEGER = b"i\x08\0\0\0\0\0\0\0"
+_frame = struct.Struct("<cq").pack
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 
 
 def checksum(*fields: str | bytes | int | None) -> int:
     """Return the xxh3-64 of the fields, each framed by kind and length, as a signed 64-bit integer."""
-    parts: list[bytes] = []
+    framed = b""
     for value in fields:
         if value is None:
-            parts.append(b"n")
+            framed += b"n"
         elif isinstance(value, int):
-            parts += (b"i\x08\0\0\0\0\0\0\0", value.to_bytes(8, "little", signed=True))
+            framed += _INTEGER + value.to_bytes(8, "little", signed=True)
         else:
             kind, data = (b"s", value.encode()) if isinstance(value, str) else (b"b", value)
-            parts += (kind, len(data).to_bytes(8, "little"), data)
-    unsigned = xxhash.xxh3_64_intdigest(b"".join(parts))
+            framed += _frame(kind, len(data)) + data
+    unsigned = xxhash.xxh3_64_intdigest(framed)
     return unsigned - 2**64 if unsigned >= 2**63 else unsigned
+
+
+def checksums(first_row: int, blobs: UInt8) -> list[int]:
+    """Return the checksum of (row, blob) for blobs uint8 (n, width) of consecutive rows."""
+    n, width = blobs.shape
+    frame = _frame(b"b", width)
+    framed = np.empty((n, len(_INTEGER) + 8 + len(frame) + width), dtype=np.uint8)
+    integer, rows, header, data = np.split(framed, np.cumsum([len(_INTEGER), 8, len(frame)]), axis=1)
+    integer[:] = np.frombuffer(_INTEGER, dtype=np.uint8)
+    rows[:] = np.arange(first_row, first_row + n, dtype="<i8").view(np.uint8).reshape(n, 8)
+    header[:] = np.frombuffer(frame, dtype=np.uint8)
+    data[:] = blobs
+    view, size = memoryview(framed.tobytes()), framed.shape[1]
+    digests = [xxhash.xxh3_64_intdigest(view[i : i + size]) for i in range(0, n * size, size)]
+    return list(np.array(digests, dtype=np.uint64).view(np.int64).tolist())
 
 
 def check(expected: int, place: str, *fields: str | bytes | int | None) -> None:

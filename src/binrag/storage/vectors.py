@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from binrag.errors import CorruptStore
-from binrag.types import Float32, KeepVectors
+from binrag.types import Float32, KeepVectors, UInt8
 
 _LEVELS = np.float32(127)
 
 
-def encode_vectors(vectors: Float32, keep: KeepVectors) -> list[bytes]:
+def encode_vectors(vectors: Float32, keep: KeepVectors) -> UInt8:
     """Encode vectors for disk, one blob a row.
 
     Parameters
@@ -23,19 +23,27 @@ def encode_vectors(vectors: Float32, keep: KeepVectors) -> list[bytes]:
 
     Returns
     -------
-    list of bytes
-        n blobs of 4 + dim or 4 + 2 dim bytes.
+    uint8 (n, 4 + dim) or (n, 4 + 2 dim)
     """
-    peaks = np.abs(vectors).max(axis=1)
+    n, dim = vectors.shape
+    peaks = np.maximum(vectors.max(axis=1, initial=0), -vectors.min(axis=1, initial=0))
     scales = (peaks / _LEVELS if keep == "int8" else peaks).astype("<f4")
     levels = vectors / scales[:, None]
-    data = np.rint(levels).astype(np.int8) if keep == "int8" else levels.astype("<f2")
-    return [s.tobytes() + row.tobytes() for s, row in zip(scales, data, strict=True)]
+    blobs = np.empty((n, width_of(keep, dim)), dtype=np.uint8)
+    blobs[:, :4] = scales[:, None].view(np.uint8)
+    data = np.rint(levels, out=levels).astype(np.int8) if keep == "int8" else levels.astype("<f2")
+    blobs[:, 4:] = data.view(np.uint8)
+    return blobs
+
+
+def width_of(keep: KeepVectors, dim: int) -> int:
+    """Return the bytes of one kept vector."""
+    return 4 + (dim if keep == "int8" else 2 * dim)
 
 
 def decode_vectors(blobs: list[bytes], keep: KeepVectors, dim: int) -> Float32:
     """Decode what `encode_vectors` wrote: float32 (n, dim)."""
-    width = 4 + (dim if keep == "int8" else 2 * dim)
+    width = width_of(keep, dim)
     if any(len(blob) != width for blob in blobs):
         raise CorruptStore(f"a kept vector does not have the {width} bytes of {keep} in {dim} dimensions")
     raw = np.frombuffer(b"".join(blobs), dtype=np.uint8).reshape(len(blobs), width)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -14,9 +14,13 @@ import numpy as np
 
 from binrag.errors import InvalidInput
 from binrag.storage.records import pack_metadata
-from binrag.types import Float32, Similarity
+from binrag.types import BLOCK, Float32, Similarity
 
 _SPOOL_BYTES = 64 * 2**20
+_AT_ONCE = 64
+
+VECTORS_AT_ONCE = BLOCK
+"""Documents of a batch whose vectors are given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class Batch:
         Texts longer than the encoder reads.
     is_encoded : bool
         Whether the encoder made the vectors.
+    is_held : bool
+        Whether the caller holds all that was given in memory.
     """
 
     ids: list[str]
@@ -44,10 +50,11 @@ class Batch:
     vectors: Any = None
     n_truncated: int = 0
     is_encoded: bool = False
+    is_held: bool = False
 
     def with_vectors(self, vectors: Float32) -> Batch:
-        """Return the batch with the vectors that were given."""
-        return Batch(self.ids, self.texts, self.metadata, vectors)
+        """Return the batch with the vectors that were given, checked; still held if they are the same ones."""
+        return Batch(self.ids, self.texts, self.metadata, vectors, is_held=self.is_held and vectors is self.vectors)
 
     def encoded(self, vectors: Float32, n_truncated: int) -> Batch:
         """Return the batch with the vectors that the encoder made."""
@@ -100,9 +107,10 @@ def batches(
     batch_size: int,
     commit_every: int | None,
 ) -> Iterator[Batch]:
-    """Cut the inputs into checked batches of up to `batch_size` documents, reading no further than needed.
+    """Cut the inputs into checked batches, reading no further than needed.
 
-    A batch ends at each multiple of `commit_every`.
+    They hold up to `batch_size` documents, or `VECTORS_AT_ONCE` where vectors are given, and end at each multiple of
+    `commit_every`.
 
     Raises
     ------
@@ -111,10 +119,12 @@ def batches(
     InvalidMetadata
     """
     named = {"texts": texts, "ids": ids, "metadata": metadata, "vectors": vectors}
+    at_once = batch_size if vectors is None else VECTORS_AT_ONCE
     takers = [_taker(name, given) for name, given in named.items()]
+    is_held = all(given is None or _has_length(given) for given in named.values())
     start = 0
     while True:
-        size = batch_size if commit_every is None else min(batch_size, commit_every - start % commit_every)
+        size = at_once if commit_every is None else min(at_once, commit_every - start % commit_every)
         columns = [take(start, size) for take in takers]
         n = max(len(column) for column in columns if column is not None)
         if any(column is not None and len(column) != n for column in columns):
@@ -124,7 +134,7 @@ def batches(
             )
         if n == 0:
             return
-        yield _checked(columns, start, n)
+        yield _checked(columns, start, n, is_held)
         start += n
 
 
@@ -141,26 +151,36 @@ def _taker(name: str, given: Iterable[Any] | None) -> Callable[[int, int], Any]:
     return lambda start, size: list(islice(values, size))
 
 
-def _checked(columns: list[Any], start: int, n: int) -> Batch:
+def _checked(columns: list[Any], start: int, n: int, is_held: bool) -> Batch:
     texts, ids, metadata, vectors = columns
     names = [str(uuid.uuid4()) for _ in range(n)] if ids is None else ids
-    for i, name in enumerate(names):
-        _check_text(name, f"ids[{start + i}]")
-        if not name:
-            raise InvalidInput(f"ids[{start + i}] is empty; expected a non-empty string")
-    for i, text in enumerate(() if texts is None else texts):
-        if text is None and vectors is not None:
-            continue
-        _check_text(text, f"texts[{start + i}]")
-        if vectors is None and not text.strip():
-            raise InvalidInput(
-                f"texts[{start + i}] (id {names[i]!r}) is empty; an encoder needs text: leave it out or give vectors"
-            )
-    packed = [
-        pack_metadata(m, repr(name))
-        for m, name in zip([None] * n if metadata is None else metadata, names, strict=True)
-    ]
-    return Batch(list(names), [None] * n if texts is None else list(texts), packed, vectors)
+    _check_texts(names, "ids", start)
+    if not all(names):
+        raise InvalidInput(f"ids[{start + names.index('')}] is empty; expected a non-empty string")
+    if texts is not None:
+        _check_texts(texts, "texts", start, may_be_none=vectors is not None)
+    if vectors is None:
+        for i, text in enumerate(texts):
+            if not text.strip():
+                raise InvalidInput(
+                    f"texts[{start + i}] (id {names[i]!r}) is empty; an encoder needs text: leave it out or give "
+                    "vectors"
+                )
+    packed: list[bytes | None] = [None] * n
+    if metadata is not None:
+        packed = [pack_metadata(m, repr(name)) for m, name in zip(metadata, names, strict=True)]
+    return Batch(list(names), [None] * n if texts is None else list(texts), packed, vectors, is_held=is_held)
+
+
+def _check_texts(values: Sequence[Any], name: str, start: int = 0, may_be_none: bool = False) -> None:
+    for first in range(0, len(values), _AT_ONCE):
+        some = values[first : first + _AT_ONCE]
+        try:
+            "".join(some).encode()
+        except (TypeError, UnicodeEncodeError):  # one of them is not valid, or is None
+            for i, value in enumerate(some, start + first):
+                if value is not None or not may_be_none:
+                    _check_text(value, f"{name}[{i}]")
 
 
 def _check_text(value: Any, place: str) -> None:
@@ -194,16 +214,16 @@ def checked_texts(name: str, values: Iterable[Any]) -> list[str]:
         If one is not a string of valid Unicode.
     """
     listed = list(values)
-    for i, value in enumerate(listed):
-        _check_text(value, f"{name}[{i}]")
+    _check_texts(listed, name)
     return listed
 
 
 class Spool:
-    """Encoded batches, kept in memory up to 64 MiB and in a temporary file beyond."""
+    """Batches with their vectors: as they are where the caller holds them, else up to 64 MiB, and in a file beyond."""
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115
+        self._held: list[Batch | None] = []  # None is the next one of the file
         self.n_documents = 0
         self.is_encoded = False
         self.similarity: Similarity = "cosine"
@@ -221,6 +241,11 @@ class Spool:
 
     def append(self, batch: Batch) -> None:
         """Keep a batch."""
+        self.n_documents += len(batch.ids)
+        self.is_encoded |= batch.is_encoded
+        self._held.append(batch if batch.is_held else None)
+        if batch.is_held:
+            return
         vectors: Float32 = batch.vectors
         fields = (
             batch.ids,
@@ -232,13 +257,14 @@ class Spool:
         )
         data = msgpack.packb(fields, use_bin_type=True)
         self._file.write(len(data).to_bytes(8, "little") + data)
-        self.n_documents += len(batch.ids)
-        self.is_encoded |= batch.is_encoded
 
     def __iter__(self) -> Iterator[Batch]:
         self._file.seek(0)
-        while prefix := self._file.read(8):
-            data = self._file.read(int.from_bytes(prefix, "little"))
+        for held in self._held:
+            if held is not None:
+                yield held
+                continue
+            data = self._file.read(int.from_bytes(self._file.read(8), "little"))
             ids, texts, metadata, dim, vectors, n_truncated = msgpack.unpackb(data, raw=False)
             matrix = np.frombuffer(vectors, dtype=np.float32).reshape(-1, dim)
             yield Batch(ids, texts, metadata, matrix, n_truncated)

@@ -58,7 +58,7 @@ def hits_of(
         def read(rows: Sequence[int]) -> Float32:
             return decode_vectors(reading.vectors(rows), keep, dim)
 
-        n_reads = pipeline.default_reads(k)
+        n_reads = pipeline.default_reads(k, space.binarizer.n_bits / dim)
         found = [
             pipeline.rescore(candidates, query, n_reads, read) for candidates, query in zip(found, queries, strict=True)
         ]

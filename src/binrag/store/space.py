@@ -91,9 +91,10 @@ class VectorSpace:
         """Scale checked vectors to unit length where the similarity is the cosine: float32 (n, dim)."""
         if self.similarity == "dot":
             return vectors
-        doubles = vectors.astype(np.float64)
-        norms = np.sqrt((doubles**2).sum(axis=1, keepdims=True))
-        return np.asarray(doubles / norms, dtype=np.float32)
+        norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))[:, None]
+        unit = np.empty_like(vectors)
+        np.divide(vectors, norms, out=unit, casting="same_kind")  # divided as float64
+        return unit
 
     def sample(self, reading: Reading) -> Float32:
         """Return the sampled vectors of live rows, up to 4,096 of them, as prepared: float32 (n, dim)."""
@@ -123,6 +124,7 @@ def checked_vectors(values: Any, dim: int | None, name: Callable[[int], str]) ->
     Returns
     -------
     float32 (n, dim)
+        `values` itself if it is that already.
 
     Raises
     ------
@@ -136,7 +138,7 @@ def checked_vectors(values: Any, dim: int | None, name: Callable[[int], str]) ->
         if given.dtype == object or given.dtype.kind not in "fiu":
             raise InvalidVector(f"vectors have dtype {given.dtype}, expected floating-point numbers")
         with np.errstate(over="ignore"):
-            vectors = given.astype(np.float32)
+            vectors = given.astype(np.float32, copy=False)
     except InvalidVector:
         raise
     except (TypeError, ValueError) as error:

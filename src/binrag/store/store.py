@@ -178,7 +178,7 @@ class Store:
         vectors : iterable of float (dim,), or float (n, dim), optional
             Their vectors, if you have them; else the encoder makes them.
         batch_size : int
-            Texts encoded at once.
+            Texts encoded at once; of no effect where vectors are given.
         commit_every : int, optional
             Commit after every so many documents; what was committed stays if a later one fails.
         progress : bool, callable or None

@@ -46,7 +46,7 @@ def _add_sample(writing: Writing, first: int, vectors: Float32, n_sampled: int) 
     if not rows:
         return n_sampled
     blobs = encode_vectors(vectors[np.array(rows) - first], "float16")
-    return writing.add_sample(zip(rows, blobs, strict=True), n_sampled)
+    return writing.add_sample(zip(rows, (blob.tobytes() for blob in blobs), strict=True), n_sampled)
 
 
 def live_rows(writing: Reading, first: int, stop: int) -> list[int]:
