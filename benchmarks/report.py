@@ -13,7 +13,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("binrag", "numpy", "numba", "sentence-transformers", "pytrec_eval-terrier", "faiss-cpu", "turbovec")
+PACKAGES = (
+    *("binrag", "numpy", "numba", "sentence-transformers", "pytrec_eval-terrier", "faiss-cpu", "turbovec"),
+    *("usearch", "hnswlib", "sqlite-vec", "apsw", "lancedb", "chromadb", "qdrant-client", "langchain-core"),
+)
 
 
 def environment(module: str, arguments: Sequence[str]) -> dict[str, Any]:
