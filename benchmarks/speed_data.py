@@ -119,11 +119,8 @@ class Source:
         drawn = rng.permutation(len(dataset.query_vectors))[:n_queries]
         self.base_queries: Float32 = dataset.query_vectors[drawn]
         texts = [dataset.texts[row][:TEXT_LENGTH] for row in order]
-        digest = hashlib.blake2b(digest_size=8)
-        for part in (self.base.tobytes(), self.base_queries.tobytes(), repr(recipe).encode(), str(CHUNK).encode()):
-            digest.update(part)
-        digest.update(json.dumps(texts).encode())
-        self.digest = digest.hexdigest()
+        self.digest = _digest(self.base.tobytes(), repr((recipe, CHUNK)).encode(), json.dumps(texts).encode())
+        self.queries_digest = _digest(self.base_queries.tobytes())
         self.folder = folder / f"{dataset.name}-{self.digest}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.texts_path = self.folder / "texts.json"
@@ -149,14 +146,14 @@ class Source:
 
     def queries(self, dim: int) -> Path:
         """Return the file of the queries, float32 (n_queries, dim)."""
-        path = self.folder / f"queries-{dim}.npy"
+        path = self.folder / f"queries-{self.queries_digest}-{dim}.npy"
         if not path.exists():
             np.save(path, self._projected(self.base_queries, dim, None))
         return path
 
     def truth(self, n: int, dim: int) -> Float32:
         """Return each query's similarity to its exact tenth row, float32 (n_queries,); made if it is not there."""
-        path = self.folder / f"truth-{n}x{dim}.npy"
+        path = self.folder / f"truth-{self.queries_digest}-{n}x{dim}.npy"
         if not path.exists():
             _, scores = exact(self.rows(n, dim).vectors, np.load(self.queries(dim)), K)
             np.save(path, scores[:, -1])
@@ -193,6 +190,13 @@ class Source:
         projection = draw.standard_normal((n_base, dim), dtype=np.float32) / np.float32(np.sqrt(dim))
         seeds = [self.recipe.seed, 3, dim] if first is None else [self.recipe.seed, 4, dim, first // CHUNK]
         return noisy(rows @ projection, self.recipe.projected_noise, np.random.default_rng(seeds))
+
+
+def _digest(*parts: bytes) -> str:
+    found = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        found.update(part)
+    return found.hexdigest()
 
 
 def noisy(rows: Float32, size: float, rng: np.random.Generator) -> Float32:

@@ -144,7 +144,7 @@ class Bench:
             "step": "measure",
             "cell": [cell.rows, cell.dim, cell.threads],
             "plan": [self.plan.rounds, self.plan.batch_rounds, self.plan.singles, self.plan.batch, self.plan.memory],
-            "queries": len(self.source.base_queries),
+            "queries": self.source.queries_digest,
             "binrag": all_sources(),
             "packages": report.versions(report.PACKAGES),
             "contenders": [[self.about(c, cell.rows, cell.dim), c.points] for c in contenders],
@@ -249,8 +249,9 @@ class Bench:
                 opened.facts["used_bytes"] = opened.worker.ask("memory")
 
     def _round(self, opened: Opened, number: int, n_queries: int) -> None:
+        first = number % len(opened.points)  # settings take turns in being asked after another contender
         with failing(opened):
-            for measured in opened.points:
+            for measured in opened.points[first:] + opened.points[:first]:
                 numbers = drawn(number, self.plan.singles, n_queries)
                 asked = opened.worker.ask("block", measured["point"], numbers, BLOCK_SECONDS, LEAST_SINGLES)
                 measured["ms"] += asked

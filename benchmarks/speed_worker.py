@@ -37,8 +37,8 @@ THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
 )
 QUIET = {"ANONYMIZED_TELEMETRY": "False", "HF_HUB_OFFLINE": "1", "LANCE_LOG": "error", "PYTHONWARNINGS": "ignore"}
-WARM_QUERIES = 2
-"""Untimed ones before each block: another contender had the processor's caches before."""
+WARM_QUERIES, WARM_SECONDS = 10, 0.1
+"""Untimed ones before each block, at most: another contender had the processor's caches before."""
 
 
 class ContenderFailed(BinragError, RuntimeError):
@@ -185,9 +185,12 @@ class Server:
 
     def block(self, point: dict[str, Any], numbers: Sequence[int], seconds: float, least: int) -> list[float]:
         """Return the milliseconds of single queries, for so many seconds but of `least` ones at least."""
+        milliseconds: list[float] = []
+        began = time.perf_counter()
         for number in numbers[:WARM_QUERIES]:
             self.engine.search(self.queries[number], **point)
-        milliseconds: list[float] = []
+            if time.perf_counter() - began > WARM_SECONDS:
+                break
         began = time.perf_counter()
         for number in numbers:
             query = self.queries[number]

@@ -15,8 +15,17 @@ from benchmarks.speed_tables import main_table, plot_all
 DIM, N_BASE, N, N_QUERIES = 64, 200, 300, 20
 
 
+class Failing(Engine):
+    """Cannot be built."""
+
+    def build(self, rows, folder):
+        raise ValueError("these rows\nwill not do")
+
+
 class Ending(Engine):
-    """Builds, and ends its process at the first search."""
+    """Answers each query once and some more, then ends its process."""
+
+    n_left = N_QUERIES + 5
 
     def build(self, rows, folder):
         (folder / "built").write_text("yes")
@@ -25,26 +34,10 @@ class Ending(Engine):
         assert (folder / "built").exists()
 
     def search(self, query, **point):
-        os.write(2, b"out of luck\n")
-        os._exit(7)
-
-
-class Failing(Engine):
-    """Cannot be built."""
-
-    def build(self, rows, folder):
-        raise ValueError("these rows\nwill not do")
-
-
-class Fading(Ending):
-    """Answers some queries before its process ends."""
-
-    n_left = N_QUERIES + 5
-
-    def search(self, query, **point):
         self.n_left -= 1
         if self.n_left < 0:
-            os._exit(3)
+            os.write(2, b"out of luck\n")
+            os._exit(7)
         return [("0", "text")]
 
 
@@ -61,7 +54,6 @@ TABLE = [
     Contender("memory", InMemory, returns="ids, texts", needs=("langchain-core",)),
     Contender("ending", Ending),
     Contender("failing", Failing),
-    Contender("fading", Fading),
     Contender("missing", Ending, needs=("no-such-package",)),
     Contender("small", Ending, most_rows=N - 1),
 ]
@@ -140,11 +132,11 @@ def test_a_run_goes_through_to_table_and_json(outcome):
 
 def test_a_failure_is_a_row_with_its_error(outcome):
     _, records, text = outcome
-    assert records["ending"]["error"] == "open: the process ended with code 7: out of luck"
+    assert records["ending"]["error"] == "block: the process ended with code 7: out of luck"
+    assert "points" not in records["ending"]
     assert records["failing"]["error"] == "build: ValueError: these rows\nwill not do"
-    assert "the process ended with code 3" in records["fading"]["error"]
     assert "| failing | failed: build: ValueError: these rows will not do | rows | – |" in text
-    assert "| fading | failed: " in text
+    assert "| ending | failed: block: the process ended" in text
 
 
 def test_what_is_left_out_says_why(outcome):
