@@ -17,7 +17,7 @@ from benchmarks.speed_data import Source, recall
 from benchmarks.speed_engines import Contender, label
 from benchmarks.speed_libraries import n_cores
 from benchmarks.speed_state import State, all_sources, digest, sources_of
-from benchmarks.speed_worker import ContenderFailed, Worker
+from benchmarks.speed_worker import BUILDING, ContenderFailed, Worker
 
 ANSWER_SECONDS, BLOCK_SECONDS, BATCH_SECONDS = 60.0, 2.0, 5.0
 """A slow contender answers fewer queries than others, so that it takes about so long."""
@@ -130,7 +130,7 @@ class Bench:
         folder.parent.mkdir(exist_ok=True)
         with step(f"{rows:,} × {dim:,}: building {contender.name}"):
             try:
-                with self._working(contender, n_cores()) as worker:
+                with self._builder(contender) as worker:
                     result = worker.ask("build", made, folder, limit=self.plan.build_limit)
                 result["disk_bytes"] = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
             except ContenderFailed as error:
@@ -260,8 +260,8 @@ class Bench:
                     measured["batch_s"].append(opened.worker.ask("batch", measured["point"], numbers))
 
     @contextmanager
-    def _working(self, contender: Contender, threads: int) -> Iterator[Worker]:
-        worker = Worker(contender, threads, self._log(contender))
+    def _builder(self, contender: Contender) -> Iterator[Worker]:
+        worker = Worker(contender, n_cores(), self._log(contender), BUILDING)
         try:
             yield worker
         finally:

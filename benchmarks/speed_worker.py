@@ -37,6 +37,9 @@ THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
 )
 QUIET = {"ANONYMIZED_TELEMETRY": "False", "HF_HUB_OFFLINE": "1", "LANCE_LOG": "error", "PYTHONWARNINGS": "ignore"}
+BUILDING = {"OMP_WAIT_POLICY": "passive"}
+"""Threads that spin at OpenMP's barriers take up to a hundred times as long where another process has a core."""
+
 WARM_QUERIES, WARM_SECONDS = 10, 0.1
 """Untimed ones before each block, at most: another contender had the processor's caches before."""
 
@@ -56,9 +59,11 @@ class Worker:
         Threads it may use; it is pinned to so many cores where that can be done.
     log : Path
         Where what it prints is written.
+    settings : dict, optional
+        Further environment variables.
     """
 
-    def __init__(self, contender: Contender, threads: int, log: Path) -> None:
+    def __init__(self, contender: Contender, threads: int, log: Path, settings: dict[str, str] | None = None) -> None:
         self.log = log
         counts = dict.fromkeys(THREAD_VARIABLES, str(threads))
         paths = os.pathsep.join([str(Path.cwd()), *filter(None, sys.path)])
@@ -68,7 +73,7 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
-                env={**os.environ, **counts, **QUIET, "PYTHONPATH": paths},
+                env={**os.environ, **counts, **QUIET, **(settings or {}), "PYTHONPATH": paths},
             )
         try:
             self.ask("start", threads, limit=300)
