@@ -2,6 +2,7 @@
 
 For signs and for the codes that come with binrag: at which place of the scan's order float32's best k rows are, by
 shares of them, and what the default number of candidates holds. Subsets of the rows show whether that grows with them.
+And how many of the best k are among the kept vectors that a search reads by default, the first by the codes' scores.
 """
 
 from __future__ import annotations
@@ -42,6 +43,10 @@ class Places:
         The default.
     held : float
         Share of float32's best k among so many.
+    n_reads : int
+        Kept vectors read, by default.
+    read : float
+        Share of float32's best k among them.
     """
 
     data: str
@@ -51,17 +56,30 @@ class Places:
     needed: tuple[int, ...]
     n_candidates: int
     held: float
+    n_reads: int
+    read: float
 
 
-def places(binarizer: Binarizer, rows: Float32, queries: Float32, k: int) -> tuple[FlatIndex, Int64]:
-    """Return the index of rows, and the places of float32's best k in its scan's order, int64 (n_queries, k)."""
+def places(binarizer: Binarizer, rows: Float32, queries: Float32, k: int) -> tuple[FlatIndex, Int64, float]:
+    """Return the index of rows, the places of float32's best k in its scan's order, and the share of them that is read.
+
+    Places are int64 (n_queries, k).
+    """
     index = FlatIndex.from_codes(binarizer.transform(rows), binarizer.shape.by_tables)
     found = np.empty((len(queries), k), dtype=np.int64)
-    for query, own in zip(queries, found, strict=True):
-        exact = np.argpartition(-(rows @ query), k - 1)[:k]
-        order = index.retrieve(binarizer.query(query), len(rows)).rows
-        own[:] = np.argsort(order)[exact]
-    return index, found
+    n_candidates, n_reads = pipeline.default_candidates(index, k), default_reads(binarizer, k)
+    n_read = 0
+    for vector, own in zip(queries, found, strict=True):
+        exact = np.argpartition(-(rows @ vector), k - 1)[:k]
+        query = binarizer.query(vector)
+        own[:] = np.argsort(index.retrieve(query, len(rows)).rows)[exact]
+        n_read += np.isin(exact, pipeline.retrieve(index, query, n_candidates).rows[:n_reads]).sum()
+    return index, found, float(n_read / found.size)
+
+
+def default_reads(binarizer: Binarizer, k: int) -> int:
+    """How many kept vectors a store with this binarizer reads for k hits."""
+    return pipeline.default_reads(k, binarizer.n_bits / binarizer.dim)
 
 
 def measure(dataset: Dataset, codes: dict[str, Binarizer], ks: Sequence[int], n_parts: int) -> Iterator[Places]:
@@ -74,20 +92,24 @@ def measure(dataset: Dataset, codes: dict[str, Binarizer], ks: Sequence[int], n_
                     continue
                 print(f"{dataset.name}: {name}, {n_rows:,} rows, k = {k}", file=sys.stderr)
                 rows = dataset.corpus[order[:n_rows]]
-                index, found = places(binarizer, rows, dataset.query_vectors, k)
+                index, found, read = places(binarizer, rows, dataset.query_vectors, k)
                 ranked, n_candidates = np.sort(found, axis=None), pipeline.default_candidates(index, k)
                 needed = tuple(int(ranked[int(np.ceil(share * len(ranked))) - 1]) + 1 for share in SHARES)
                 held = float((found < n_candidates).mean())
-                yield Places(dataset.name, name, n_rows, k, needed, n_candidates, held)
+                n_reads = default_reads(binarizer, k)
+                yield Places(dataset.name, name, n_rows, k, needed, n_candidates, held, n_reads, read)
 
 
 def place_table(results: Sequence[Places]) -> str:
     """Return the results as a Markdown table."""
-    header = ["data", "code", "rows", "k", *(f"hold {share}" for share in SHARES), "default", "hold"]
+    header = ["data", "code", "rows", "k", *(f"hold {share}" for share in SHARES), "default", "hold", "read", "hold"]
     return report.table(
         header,
         [
-            (r.data, r.code, f"{r.n_rows:,}", str(r.k), *map(str, r.needed), str(r.n_candidates), f"{r.held:.4f}")
+            (
+                *(r.data, r.code, f"{r.n_rows:,}", str(r.k), *map(str, r.needed)),
+                *(str(r.n_candidates), f"{r.held:.4f}", str(r.n_reads), f"{r.read:.4f}"),
+            )
             for r in results
         ],
     )

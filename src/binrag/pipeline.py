@@ -29,8 +29,8 @@ def default_candidates(index: FlatIndex, k: int) -> int:
 def default_reads(k: int, bits: float) -> int:
     """How many kept vectors are read from disk for k hits, by the bits that codes have for a dimension.
 
-    In the text embeddings measured these hold 0.998 of float32's best k by codes of two bits or more, 0.98 by those of
-    one (`docs/performance.md`).
+    In the text embeddings measured these hold 0.998 of float32's best k by codes of two bits; by one bit 0.99 of the
+    best ten (`docs/performance.md`).
     """
     return 20 + 5 * k // 2 if bits >= FINE_BITS else max(MIN_READS, 3 * k)
 

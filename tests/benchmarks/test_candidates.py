@@ -12,8 +12,9 @@ from binrag.binarizers import SignBinarizer
 
 def test_places_are_those_of_a_sort():
     rows, queries = vectors_of(200, 64), vectors_of(7, 64, seed=1)
-    index, found = candidates.places(SignBinarizer(64), rows, queries, 5)
+    index, found, read = candidates.places(SignBinarizer(64), rows, queries, 5)
     assert index.n_rows == 200
+    assert 0.5 < read < 1  # 100 of 200 random rows
     for query, own in zip(queries, found, strict=True):
         distances = ((rows > 0) != (query > 0)).sum(axis=1)
         order = np.lexsort((np.arange(200), distances))
@@ -50,6 +51,8 @@ def test_the_command_prints_and_writes_what_is_needed(tmp_path, monkeypatch, cap
         assert 3 <= row["needed"][0] <= row["n_rows"]
         assert row["n_candidates"] == 800
         assert row["held"] == 1
+        assert row["n_reads"] == 100
+        assert 0.5 < row["read"] <= 1
 
 
 @pytest.mark.parametrize("options", [["--k", "0"], ["--parts", "0"], ["--queries", "-1"]])
