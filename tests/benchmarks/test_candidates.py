@@ -11,13 +11,13 @@ from binrag.binarizers import SignBinarizer
 
 
 def test_places_are_those_of_a_sort():
-    rows, queries = vectors_of(200, 64), vectors_of(7, 64, seed=1)
+    rows, queries = vectors_of(2000, 64), vectors_of(7, 64, seed=1)
     index, found, read = candidates.places(SignBinarizer(64), rows, queries, 5)
-    assert index.n_rows == 200
-    assert 0.5 < read < 1  # 100 of 200 random rows
+    assert index.n_rows == 2000
+    assert 0.5 < read < 1  # 100 of 2,000 random rows
     for query, own in zip(queries, found, strict=True):
         distances = ((rows > 0) != (query > 0)).sum(axis=1)
-        order = np.lexsort((np.arange(200), distances))
+        order = np.lexsort((np.arange(2000), distances))
         exact = np.argsort(-(rows @ query))[:5]
         assert sorted(own) == sorted(np.flatnonzero(np.isin(order, exact)))
 
