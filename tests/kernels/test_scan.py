@@ -298,6 +298,9 @@ def test_random_cases_by_tables(n, n_words, width, kind, n_patterns, k, share, s
 
 def test_vectors_are_as_wide_as_the_processor_permutes(monkeypatch):
     assert vector_bytes() in (0, *PERMUTES)
+    monkeypatch.setattr("llvmlite.binding.get_process_triple", lambda: "x86_64-unknown-linux-gnu")
+    monkeypatch.setattr("numba.config.CPU_NAME", None)
+    monkeypatch.setattr("numba.config.CPU_FEATURES", None)
     features = {"avx512bw": False, "avx2": False, "ssse3": True}
     monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: features)
     for more, width in (({}, 16), ({"avx2": True}, 32), ({"avx512bw": True}, 64), (dict.fromkeys(features, False), 0)):

@@ -21,6 +21,19 @@ def test_one_holder_at_a_time_who_is_named(path):
     second.release()
 
 
+def test_a_holder_whose_line_is_shorter_than_the_last_ones(path):
+    lock = WriterLock(path)
+    lock.acquire(1)
+    lock.release()
+    lock_file = path.with_name(f"{path.name}-lock")
+    lock_file.write_text("process 123456789012 on " + "x" * 300)
+    lock.acquire(1)
+    with pytest.raises(StoreLocked) as error:
+        WriterLock(path).acquire(0.1)
+    assert "xxx" not in str(error.value)
+    lock.release()
+
+
 def test_a_waiter_gets_the_lock_after_the_file_was_removed(path):
     first, second, third = WriterLock(path), WriterLock(path), WriterLock(path)
     first.acquire(1)

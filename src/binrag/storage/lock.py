@@ -50,8 +50,9 @@ class WriterLock:
         except OSError as error:
             raise ReadOnlyStore(f"cannot lock {self._path} for writing: {error}") from error
         now = datetime.now().astimezone().isoformat(timespec="seconds")
-        with suppress(OSError):
-            self._file.write_text(f"process {os.getpid()} on {socket.gethostname()} since {now}")
+        # emptied first, the file would be written out at once by some file systems
+        with suppress(OSError), self._file.open("r+b") as file:
+            file.write(f"process {os.getpid()} on {socket.gethostname()} since {now}\n".encode())
 
     def remove(self) -> None:
         """Remove the lock file while holding it; a waiter that has it open sees that and makes a new one."""
@@ -64,7 +65,7 @@ class WriterLock:
 
     def _holder(self) -> str:
         try:
-            holder = self._file.read_text(errors="replace").strip()
+            holder = self._file.read_text(errors="replace").partition("\n")[0]
         except OSError:
             holder = ""
         return f" ({holder})" if holder else ""
