@@ -20,7 +20,7 @@ def found(tmp_path_factory):
         pytest.skip("only here to look at ARM from elsewhere")
     pytest.importorskip("unicorn", reason="the dev group brings it")
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")},
         "NUMBA_OPT": "0",
         "NUMBA_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
         "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]),

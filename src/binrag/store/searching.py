@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from binrag import pipeline
 from binrag.storage import Reading
 from binrag.storage.vectors import decode_vectors
 from binrag.store.snapshot import Snapshot
+from binrag.threads import in_threads
 from binrag.types import Candidates, Float32, Hit, KeepVectors
 
 
@@ -50,7 +52,7 @@ def hits_of(
     for vector in vectors:
         space.check_dim(vector[None])
     dim = space.dim
-    queries = [space.query(vector) for vector in vectors]
+    queries = in_threads([partial(space.query, vector) for vector in vectors], n_threads)
     n_candidates = n_candidates or pipeline.default_candidates(index, k)
     found = pipeline.retrieve_batch(index, queries, n_candidates, n_threads=n_threads)
     if keep != "none":
