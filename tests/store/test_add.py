@@ -330,3 +330,31 @@ def test_a_large_add_is_spooled(store, monkeypatch):
     texts = sentences(1500)
     store.add(texts, ids=map(str, range(1500)), metadata=({"n": i} for i in range(1500)))
     assert list(store.iter()) == [Document(str(i), texts[i], {"n": i}) for i in range(1500)]
+
+
+def test_what_the_caller_holds_is_not_spooled(store, monkeypatch):
+    from binrag.store import batches
+
+    monkeypatch.setattr(batches, "VECTORS_AT_ONCE", 4)
+    monkeypatch.setattr(batches, "msgpack", None)  # what is spooled is packed by it
+    vectors = vectors_of(10, 8)
+    ids, texts = [f"d{i}" for i in range(10)], [None, *sentences(9)]
+    store.add(texts, ids=ids, metadata=[{"n": i} for i in range(10)], vectors=vectors)
+    assert list(store.iter()) == [Document(ids[i], texts[i], {"n": i}) for i in range(10)]
+    assert [store.search(vector, k=1)[0].id for vector in vectors] == ids
+
+
+@pytest.mark.parametrize("of", [lambda v: v.astype(np.float64), list, iter, lambda v: v.tolist()])
+def test_vectors_of_any_kind_are_stored_alike(store, monkeypatch, of):
+    from binrag.store import batches
+
+    monkeypatch.setattr(batches, "VECTORS_AT_ONCE", 4)
+    vectors = vectors_of(10, 8)
+    ids = [f"d{i}" for i in range(10)]
+    store.add(sentences(10), ids=ids, vectors=of(vectors))
+    assert [store.search(vector, k=1)[0].id for vector in vectors] == ids
+
+
+def test_an_empty_id_in_an_array(store):
+    with pytest.raises(InvalidInput, match=r"ids\[1\] is empty"):
+        store.add(ids=np.array(["a", ""]), vectors=np.eye(8)[:2])

@@ -156,7 +156,7 @@ def _checked(columns: list[Any], start: int, n: int, is_held: bool) -> Batch:
     names = [str(uuid.uuid4()) for _ in range(n)] if ids is None else ids
     _check_texts(names, "ids", start)
     if not all(names):
-        raise InvalidInput(f"ids[{start + names.index('')}] is empty; expected a non-empty string")
+        raise InvalidInput(f"ids[{start + list(names).index('')}] is empty; expected a non-empty string")
     if texts is not None:
         _check_texts(texts, "texts", start, may_be_none=vectors is not None)
     if vectors is None:
