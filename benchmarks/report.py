@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from binrag.threads import n_processors
+
 PACKAGES = (
     *("binrag", "numpy", "numba", "sentence-transformers", "pytrec_eval-terrier", "faiss-cpu", "turbovec"),
     *("usearch", "hnswlib", "sqlite-vec", "apsw", "lancedb", "chromadb", "qdrant-client", "langchain-core"),
@@ -34,7 +36,7 @@ def environment(module: str, arguments: Sequence[str]) -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": {
             "cpu": cpu_model(),
-            "cores": n_cores(),
+            "cores": n_processors(),
             "memory_gib": memory_gib(),
             "platform": platform.platform(),
         },
@@ -52,13 +54,6 @@ def cpu_model() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def n_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def memory_gib() -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from benchmarks.speed_data import K, Rows
 from benchmarks.speed_engines import Contender, Engine
+from binrag.threads import n_processors
 from binrag.types import Float32, UInt8
 
 BATCH = 50_000
@@ -18,11 +18,6 @@ TRAINING_ROWS = 100_000
 EFS = tuple({"ef": ef} for ef in (16, 32, 64, 128, 256))
 GRAPH_NUMBERS = 400_000_000
 """What graphs are built of at most: a million rows of 384 dimensions."""
-
-
-def n_cores() -> int:
-    """Return how many cores a build may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def sign_bits(vectors: Float32) -> UInt8:
@@ -46,7 +41,7 @@ class RowAnswers(Engine):
 
 
 class Faiss(RowAnswers):
-    """A FAISS index, as its factory makes it of `key`; ``{m}`` in it is a quarter of the dimension.
+    """A FAISS index, as its factory makes it of `key`.
 
     Parameters
     ----------
@@ -68,9 +63,9 @@ class Faiss(RowAnswers):
     def build(self, rows: Rows, folder: Path) -> None:
         """Train on the first rows, add all, write the index."""
         faiss, vectors = self.faiss, rows.vectors
-        faiss.omp_set_num_threads(n_cores())
+        faiss.omp_set_num_threads(n_processors())
         dim = vectors.shape[1]
-        index = faiss.index_factory(dim, self.key.format(dim=dim, m=dim // 4), faiss.METRIC_INNER_PRODUCT)
+        index = faiss.index_factory(dim, self.key, faiss.METRIC_INNER_PRODUCT)
         if self.construction is not None:
             index.hnsw.efConstruction = self.construction
         if not index.is_trained:
@@ -107,7 +102,7 @@ class FaissBinary(Faiss):
 
     def build(self, rows: Rows, folder: Path) -> None:
         """Add the signs, write the index."""
-        self.faiss.omp_set_num_threads(n_cores())
+        self.faiss.omp_set_num_threads(n_processors())
         index = self.faiss.IndexBinaryFlat(rows.vectors.shape[1])
         for _, batch in chunks(rows):
             index.add(sign_bits(batch))
@@ -146,7 +141,7 @@ class Usearch(RowAnswers):
         graph = {"connectivity": 2, "expansion_add": 1} if self.is_binary else {}
         index = self.usearch.Index(ndim=rows.vectors.shape[1], **kind, **graph)
         for first, batch in chunks(rows):
-            index.add(np.arange(first, first + len(batch)), self._values(batch), threads=n_cores())
+            index.add(np.arange(first, first + len(batch)), self._values(batch), threads=n_processors())
         index.save(str(folder / "index.usearch"))
 
     def open(self, folder: Path, rows: Rows, threads: int) -> None:
@@ -186,7 +181,7 @@ class Hnswlib(RowAnswers):
         n, dim = rows.vectors.shape
         index = self.hnswlib.Index("ip", dim)
         index.init_index(n, M=self.m, ef_construction=self.construction)
-        index.set_num_threads(n_cores())
+        index.set_num_threads(n_processors())
         for first, batch in chunks(rows):
             index.add_items(batch, np.arange(first, first + len(batch)))
         index.save_index(str(folder / "index.hnswlib"))

@@ -15,9 +15,9 @@ import numpy as np
 from benchmarks import report
 from benchmarks.speed_data import Source, recall
 from benchmarks.speed_engines import Contender, label
-from benchmarks.speed_libraries import n_cores
 from benchmarks.speed_state import State, all_sources, digest, sources_of
 from benchmarks.speed_worker import BUILDING, ContenderFailed, Worker
+from binrag.threads import n_processors
 
 ANSWER_SECONDS, BLOCK_SECONDS, BATCH_SECONDS = 60.0, 2.0, 5.0
 """A slow contender answers fewer queries than others, so that it takes about so long."""
@@ -261,7 +261,7 @@ class Bench:
 
     @contextmanager
     def _builder(self, contender: Contender) -> Iterator[Worker]:
-        worker = Worker(contender, n_cores(), self._log(contender), BUILDING)
+        worker = Worker(contender, n_processors(), self._log(contender), BUILDING)
         try:
             yield worker
         finally:

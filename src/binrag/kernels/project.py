@@ -23,6 +23,12 @@ _ROWS = 6
 _COLUMNS = 16
 
 
+def _fused(builder: Any, vector: Any) -> Any:
+    """Return LLVM's fused multiply-add of vectors of 16 float32."""
+    kind = ir.FunctionType(vector, [vector] * 3)
+    return cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{_COLUMNS}f32")  # type: ignore[no-untyped-call]
+
+
 def _fill_tile(typing_context: Any, x: Any, w: Any, out: Any, row: Any, column: Any, n_rows: Any) -> Any:
     """Fill 16 columns of a few rows of the product, with the sums in vector registers."""
 
@@ -37,9 +43,7 @@ def _fill_tile(typing_context: Any, x: Any, w: Any, out: Any, row: Any, column: 
         def place(array: int, i: Any, j: Any, row_length: Any) -> Any:
             return builder.gep(arrays[array].data, [builder.add(builder.mul(i, row_length), j)])
 
-        add_product: Any = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{_COLUMNS}f32"
-        )
+        add_product = _fused(builder, vector)
         zero = ir.Constant(vector, [0.0] * _COLUMNS)
         sums = [cgutils.alloca_once(builder, vector) for _ in rows]  # type: ignore[no-untyped-call]
         for total in sums:
@@ -75,9 +79,7 @@ def _sum_lanes(typing_context: Any, matrix: Any, row: Any, vector: Any) -> Any:
             found.align = 4
             return found
 
-        add_product: Any = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-            builder.module, ir.FunctionType(lanes, [lanes] * 3), f"llvm.fma.v{_COLUMNS}f32"
-        )
+        add_product = _fused(builder, lanes)
         total = cgutils.alloca_once_value(builder, ir.Constant(lanes, [0.0] * _COLUMNS))  # type: ignore[no-untyped-call]
         n_whole = builder.udiv(depth, ir.Constant(word, _COLUMNS))
         with cgutils.for_range(builder, n_whole, intp=word) as loop:
