@@ -34,8 +34,9 @@ from binrag.errors import (
 from binrag.probe import Probe
 from binrag.protocols import Encoder
 from binrag.store import Store
+from binrag.store.integrity import verify
 from binrag.store.warming import warmup
-from binrag.types import Document, Hit, StoreInfo, StoreStats, Training, TrainingGain
+from binrag.types import Document, Finding, Hit, StoreInfo, StoreStats, Training, TrainingGain
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,7 @@ __all__ = [
     "Document",
     "Encoder",
     "EncoderMismatch",
+    "Finding",
     "FormatVersionError",
     "Hit",
     "InvalidInput",
@@ -72,5 +74,6 @@ __all__ = [
     "TruncatedTextWarning",
     "UnsupportedMode",
     "VectorsUnavailable",
+    "verify",
     "warmup",
 ]
