@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from binrag.errors import CorruptStore
@@ -46,6 +46,13 @@ class Head:
     coded: int = 0
 
 
+_COUNTERS = tuple(field.name for field in fields(Head))
+
+
+def _record(head: Head) -> dict[str, int]:
+    return {name: getattr(head, name) for name in _COUNTERS}
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """One blob of a part: rows ``4096 no`` to ``4096 no + n_rows``."""
@@ -72,6 +79,7 @@ class Reading:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._head: Head | None = None
 
     def get(self, key: str) -> Any:
         """Return the record under a key of ``meta``, or None."""
@@ -90,7 +98,9 @@ class Reading:
 
     def head(self) -> Head:
         """Return the counters."""
-        return Head(**self.require("head"))
+        if self._head is None:
+            self._head = Head(**self.require("head"))
+        return self._head
 
     def count(self, tenant: str | None) -> int:
         """Count a tenant's documents, or all with None."""
@@ -231,22 +241,24 @@ class Writing(Reading):
     def create(cls, connection: sqlite3.Connection, records: dict[str, Any]) -> None:
         """Write the first records of a new store."""
         insert = "INSERT INTO meta (key, value, checksum) VALUES (?, ?, ?)"
-        for key, value in {**records, "head": asdict(Head())}.items():
+        for key, value in {**records, "head": _record(Head())}.items():
             data = pack(value)
             connection.execute(insert, (key, data, checksum(key, data)))
 
     def finish(self) -> None:
-        """Raise the generation, if anything was written."""
+        """Raise the generation and write the counters, if anything was written."""
         if self._connection.total_changes != self._changes:
-            self.put_head(replace(self.head(), generation=self.generation))
+            self.put("head", _record(replace(self.head(), generation=self.generation)))
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Undo what was written inside if it raises."""
+        head = self.head()
         self._connection.execute("SAVEPOINT part")
         try:
             yield
         except BaseException:
+            self._head = head
             if self.is_open:
                 self._connection.execute("ROLLBACK TO part")
             raise
@@ -266,8 +278,8 @@ class Writing(Reading):
         self._connection.execute(insert, (key, data, checksum(key, data)))
 
     def put_head(self, head: Head) -> None:
-        """Write the counters."""
-        self.put("head", asdict(head))
+        """Set the counters; `finish` writes them, if anything else was written."""
+        self._head = head
 
     def remove_documents(self, tenant: str, ids: Sequence[str]) -> list[int]:
         """Delete documents with their kept and sampled vectors; return the rows they had."""

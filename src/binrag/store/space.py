@@ -72,7 +72,7 @@ class VectorSpace:
         expected = Codes.zeros(n, self.binarizer.shape)
         for name in ("words", "rest", "rescale"):
             got, wanted = getattr(codes, name), getattr(expected, name)
-            if _kind(got) != _kind(wanted):
+            if _shape(got) != _shape(wanted):
                 raise BinarizerMismatch(
                     f"the binarizer {self.binarizer.component_id!r} gave {name} of {_kind(got)} for {n} vectors, "
                     f"expected {_kind(wanted)}"
@@ -103,6 +103,10 @@ class VectorSpace:
     def query(self, vector: Float32) -> Query:
         """Prepare a checked query vector, float32 (dim,)."""
         return self.binarizer.query(self.prepared(vector[None])[0])
+
+
+def _shape(array: npt.NDArray[Any] | None) -> tuple[Any, ...] | None:
+    return None if array is None else (array.dtype, array.shape)
 
 
 def _kind(array: npt.NDArray[Any] | None) -> str:

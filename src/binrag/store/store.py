@@ -210,8 +210,10 @@ class Store:
         with progress_of(progress, total, "adding") as report:
             while spool := self._encoding().spooled(source, per_commit, report):
                 with spool:
-                    added += self._write(spool)
-                self._fit_if_due(progress)
+                    some, is_due = self._write(spool)
+                added += some
+                if is_due:
+                    self._fit_if_due(progress)
                 if per_commit is None:  # one spool held everything
                     break
         return added
@@ -227,8 +229,10 @@ class Store:
         with self._database.reading(own_writes=True) as reading:
             return Encoding(self._encoder, reading.get("encoder"), self._space_of(reading), self._settings.dim)
 
-    def _write(self, spool: Spool) -> list[str]:
+    def _write(self, spool: Spool) -> tuple[list[str], bool]:
+        """Return the ids, and whether codes are to be fitted now."""
         added: list[str] = []
+        is_due = False
         n_truncated = 0
         with self._database.writing() as writing:
             space = self._space_of(writing)
@@ -241,8 +245,10 @@ class Store:
                 writer.append(writing, _TENANT, space, self._keep, batch)
                 added += batch.ids
                 n_truncated += batch.n_truncated
+            with suppress(BinragError):  # damage is for whoever reads it to report
+                is_due = autofit.is_due(writing, space)
         warn_of_truncated(n_truncated, len(added))
-        return added
+        return added, is_due
 
     def _fit_if_due(self, progress: Progress) -> None:
         """Fit codes if a commit of this thread made that due; the commit stands, whatever comes of it."""
