@@ -57,7 +57,7 @@ from binrag.protocols import Encoder
 from binrag.store import Store
 from binrag.store.integrity import verify
 from binrag.store.warming import warmup
-from binrag.types import Document, Finding, Hit, StoreInfo, StoreStats, Training, TrainingGain
+from binrag.types import Compaction, Document, Finding, Hit, StoreInfo, StoreStats, Training, TrainingGain
 
 __version__ = "0.1.0"
 
@@ -68,6 +68,7 @@ __all__ = [
     "AutoFitWarning",
     "BinarizerMismatch",
     "BinragError",
+    "Compaction",
     "Contains",
     "CorruptStore",
     "DimensionMismatch",

@@ -383,3 +383,24 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.place}: {self.problem}"
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What compacting a store came to.
+
+    Attributes
+    ----------
+    bytes_before, bytes_after : int
+        Size of the file, its write-ahead log included.
+    n_dropped : int
+        Dead rows that are gone.
+    was_held_back : bool
+        Whether a reader still looked at what was there before, so that the file did not get shorter yet. It will when
+        that reader is done: at a later checkpoint, or when the last handle closes.
+    """
+
+    bytes_before: int
+    bytes_after: int
+    n_dropped: int
+    was_held_back: bool

@@ -36,7 +36,9 @@ class Head:
     n_sampled : int
         Vectors in the sample.
     coded : int
-        Generation whose transaction chose the binarizer of all codes: with the first vector, or by recoding.
+        Generation whose transaction wrote all codes there were: with the first vector, by recoding, or by compacting.
+    numbered : int
+        Generation of the last compaction, which gave rows other numbers; 0 before the first.
     """
 
     generation: int = 0
@@ -44,6 +46,7 @@ class Head:
     n_truncated: int = 0
     n_sampled: int = 0
     coded: int = 0
+    numbered: int = 0
 
 
 _COUNTERS = tuple(field.name for field in fields(Head))
@@ -130,6 +133,14 @@ class Reading:
         for some, marks in _chunks(rows):
             found.update(self._documents(f"row IN ({marks})", some))
         return _in_order(rows, found, "document")
+
+    def rows_of(self, tenant: str, ids: Sequence[str]) -> list[int]:
+        """Return the rows of the documents that exist, ascending."""
+        found: list[int] = []
+        for some, marks in _chunks(ids):
+            query = f"SELECT row FROM documents WHERE tenant = ? AND id IN ({marks})"
+            found += [row for (row,) in self._connection.execute(query, (tenant, *some))]
+        return sorted(found)
 
     def documents_after(self, tenant: str | None, row: int, limit: int) -> list[tuple[int, Document]]:
         """Return a page of a tenant's documents, or of all with None, in row order, from after `row`."""

@@ -23,8 +23,10 @@ from binrag.storage import Database, Reading, Writing
 from binrag.store import autofit, integrity, writer
 from binrag.store.adding import Encoding
 from binrag.store.batches import Spool, batches, checked_ids, checked_texts, length_of
+from binrag.store.compacting import compact
 from binrag.store.encoding import CheckedEncoder, warn_of_truncated
 from binrag.store.facts import info_of, stats_of
+from binrag.store.paging import documents_of
 from binrag.store.progress import progress_of
 from binrag.store.recoding import BinarizerLike, recode
 from binrag.store.sampled import PROBE, KnownGain, Sample
@@ -35,6 +37,7 @@ from binrag.store.space import VectorSpace, checked_vectors
 from binrag.store.training import Request, TrainingJob
 from binrag.threads import Mutex, n_processors
 from binrag.types import (
+    Compaction,
     Document,
     Finding,
     Float32,
@@ -49,7 +52,6 @@ from binrag.types import (
 )
 
 _TENANT = ""
-_PAGE = 256
 
 
 class Store:
@@ -368,16 +370,14 @@ class Store:
     def iter(self) -> Iterator[Document]:
         """Yield all documents in the order they were added; one replaced counts as added then.
 
-        Documents added or deleted meanwhile may or may not be seen.
+        Documents added, replaced or deleted meanwhile may or may not be seen.
+
+        Raises
+        ------
+        UnsupportedMode
+            If the store was compacted meanwhile, and it cannot be told any more which documents were yielded.
         """
-        last = -1
-        while True:
-            with self._database.reading(own_writes=True) as reading:
-                page = reading.documents_after(_TENANT, last, _PAGE)
-            yield from (document for _, document in page)
-            if len(page) < _PAGE:
-                return
-            last = page[-1][0]
+        return documents_of(self._database, _TENANT)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -556,6 +556,31 @@ class Store:
         """
         self._database.check_open()
         return integrity.verify(self.path, progress)
+
+    def compact(self, progress: Progress = None) -> Compaction:
+        """Drop what deleted and replaced documents left behind, and give the space back.
+
+        Rows are numbered anew, a tenant's together, in the order in which they were; `iter` over all tenants follows.
+        That is one commit. Others read meanwhile, and load all codes again afterwards. Needs up to twice the file's
+        size of free disk, and memory for the codes, as a search does.
+
+        Parameters
+        ----------
+        progress : bool, callable or None
+            As in `add`.
+
+        Returns
+        -------
+        Compaction
+            Bytes before and after, and whether a reader held the space back.
+
+        Raises
+        ------
+        ReadOnlyStore, StoreLocked, StorageFull, UnsupportedMode
+        CorruptStore
+            If a record is damaged; the store is as it was.
+        """
+        return compact(self._database, progress)
 
     def close(self) -> None:
         """Close the store; again is no error. With the last handle, one file is left."""

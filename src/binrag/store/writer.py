@@ -29,7 +29,7 @@ def append(writing: Writing, tenant: str, space: VectorSpace, keep: KeepVectors,
         writing.add_vectors(first, encode_vectors(vectors, keep))
     n_sampled = _add_sample(writing, first, vectors, head.n_sampled)
     _append_codes(writing, first, space.coded(vectors), space.binarizer.shape.by_tables)
-    _mark(writing, stop, live=range(first, stop), dead=dead)
+    mark(writing, stop, live=range(first, stop), dead=dead)
     n_truncated = head.n_truncated + batch.n_truncated
     writing.put_head(replace(head, n_rows=stop, n_truncated=n_truncated, n_sampled=n_sampled))
 
@@ -37,7 +37,7 @@ def append(writing: Writing, tenant: str, space: VectorSpace, keep: KeepVectors,
 def remove(writing: Writing, tenant: str, ids: list[str]) -> int:
     """Delete the documents of these ids that exist; return how many there were."""
     dead = writing.remove_documents(tenant, ids)
-    _mark(writing, writing.head().n_rows, live=(), dead=dead)
+    mark(writing, writing.head().n_rows, live=(), dead=dead)
     return len(dead)
 
 
@@ -104,7 +104,7 @@ def joined(tail: list[TailRow], codes: Codes) -> Codes:
     return Codes(np.concatenate((words, codes.words)), np.concatenate((rest, codes.rest)), rescale)
 
 
-def _mark(writing: Writing, n_rows: int, live: Iterable[int], dead: Iterable[int]) -> None:
+def mark(writing: Writing, n_rows: int, live: Iterable[int], dead: Iterable[int]) -> None:
     """Set and clear bits of the liveness part, one blob of 512 bytes a block of rows."""
     bitmaps: dict[int, UInt64] = {}
     for rows, alive in ((live, True), (dead, False)):
