@@ -56,11 +56,12 @@ from binrag.probe import Probe
 from binrag.protocols import Encoder
 from binrag.store import Store
 from binrag.store.warming import warmup
-from binrag.types import Document, Hit, StoreInfo, StoreStats, Training, TrainingGain
+from binrag.types import ALL_TENANTS, Document, Hit, StoreInfo, StoreStats, Training, TrainingGain
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ALL_TENANTS",
     "All",
     "And",
     "Any",
