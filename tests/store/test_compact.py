@@ -6,13 +6,10 @@ import threading
 import time
 from contextlib import closing
 
-import numpy as np
 import pytest
 from fakes import WordEncoder, sentences, topical, vectors_of
 
-from binrag import CorruptStore, ReadOnlyStore, Store, UnsupportedMode
-from binrag.store import writer
-from binrag.store.batches import Batch
+from binrag import ALL_TENANTS, CorruptStore, ReadOnlyStore, Store, UnsupportedMode
 
 N = 4096 + 300
 DIM = 64
@@ -94,26 +91,36 @@ def test_stores_with_nothing_to_compact(path):
 
 
 def test_a_tenants_rows_lie_together_in_the_order_they_had(path):
-    with Store.open(path, auto_fit=False) as store:
-        store.add(vectors=ROWS[:1], ids=["0"])
-        with store._database.writing() as writing:
-            space = store._space_of(writing)
-            for start in range(1, 4500 - 30, 30):
-                batch = Batch(IDS[:30], TEXTS[:30], [None] * 30, np.roll(ROWS, start, axis=0)[:30])
-                tenant = f"t{start % 7}"
-                writer.append(writing, tenant, space, "int8", batch)
+    tenants = [None, "b", "a", "ü"]
 
-        def rows():
-            with closing(sqlite3.connect(path)) as connection:
-                query = "SELECT tenant, id FROM documents ORDER BY row"
-                return connection.execute(query).fetchall()
+    def rows():
+        with closing(sqlite3.connect(path)) as connection:
+            return connection.execute("SELECT tenant, id FROM documents ORDER BY row").fetchall()
 
-        before = rows()
+    def seen(store):
+        hits = [store.search_batch(QUERIES, k=20, tenant=tenant) for tenant in tenants]
+        filtered = [store.search(QUERIES[0], k=20, tenant=tenant, where={"n": {"$lt": 700}}) for tenant in tenants]
+        return hits, filtered, [list(store.iter(tenant=tenant)) for tenant in tenants], store.count(where={"n": 3})
+
+    with Store.open(path, auto_fit=False) as store, Store.open(path, "r") as other:
+        for start in range(0, N, 400):
+            some = range(start, min(start + 400, N))
+            tenant = tenants[start // 400 % 4]
+            store.add(vectors=ROWS[some], ids=[IDS[i] for i in some], tenant=tenant, metadata=[{"n": i} for i in some])
+        store.add(vectors=ROWS[:600], ids=IDS[:600], metadata=[{"n": i} for i in range(600)], tenant="a")
+        store.delete(where={"n": {"$gt": 4300}})
+        before, documents = rows(), seen(store)
+        assert seen(other) == documents
         store.compact()
-        after = rows()
-        assert after == sorted(before, key=lambda pair: pair[0])
-        assert after != before
+        assert rows() == sorted(before, key=lambda pair: pair[0]) != before
         assert store.verify() == []
+        assert seen(store) == seen(other) == documents
+        for tenant in tenants[1:]:
+            store.delete(where={}, tenant=tenant)
+        unnamed = list(store.iter())
+        store.compact()
+        assert list(store.iter(tenant=ALL_TENANTS)) == unnamed
+        assert (store.count(tenant="a"), store.verify()) == (0, [])
 
 
 def test_other_handles_and_threads_go_on(path):
@@ -144,7 +151,7 @@ def test_other_handles_and_threads_go_on(path):
 def test_a_reader_in_the_middle_holds_the_space_back_and_that_is_said(path):
     worn(path)
     with Store.open(path, lock_timeout=0.1) as store, Store.open(path, "r") as other:
-        with other._view() as (reading, snapshot):
+        with other._handle.view() as (reading, snapshot):
             n_rows = snapshot.index.n_rows
             done = store.compact()
             assert done.was_held_back
@@ -179,6 +186,11 @@ def test_an_iteration_that_lost_its_place_says_so(path):
         store.compact()
         with pytest.raises(UnsupportedMode, match="compacted"):
             next(documents)
+        filtered = store.iter(where={})
+        store.delete([next(filtered).id for _ in range(256)])
+        store.compact()
+        with pytest.raises(UnsupportedMode, match="compacted"):
+            next(filtered)
 
 
 def test_texts_encoded_for_a_recoding_are_not_given_to_other_rows(path):

@@ -111,6 +111,7 @@ def _open(options: argparse.Namespace, existing: StoreInfo | None, records: list
         binarizer=options.binarizer,
         auto_fit=options.auto_fit,
         lock_timeout=options.lock_timeout,
+        tenant=options.tenant,
     )
 
 

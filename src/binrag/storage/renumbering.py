@@ -36,6 +36,10 @@ class Renumbering:
         rows = (row for (row,) in self._connection.execute("SELECT row FROM documents ORDER BY tenant, row"))
         return np.fromiter(rows, dtype=np.int64)
 
+    def n_named(self) -> int:
+        """Return how many documents are of a tenant that has a name."""
+        return int(self._connection.execute("SELECT count(*) FROM documents WHERE tenant > ''").fetchone()[0])
+
     def renumber(self, order: Int64, report: Callable[[int], None]) -> None:
         """Give row ``order[i]`` the number i: its document, its kept vector, and its place in the sample.
 

@@ -9,6 +9,7 @@ import numpy as np
 from binrag.indexes import FlatIndex
 from binrag.storage import Database, Writing
 from binrag.storage.renumbering import Renumbering
+from binrag.store.entries import entries_between, put_metadata
 from binrag.store.progress import progress_of
 from binrag.store.snapshot import Snapshot
 from binrag.store.writer import mark, put_codes, put_tail
@@ -35,9 +36,8 @@ def _renumber(writing: Writing, progress: Progress) -> int:
     with progress_of(progress, len(order), "compacting") as report:
         renumbering.renumber(order, report)
     # no number of a row means what it did, so readers start from nothing
-    n_sampled = len(writing.sample())
-    now = writing.generation
-    writing.put_head(replace(head, n_rows=len(order), n_sampled=n_sampled, coded=now, numbered=now))
+    counts = {"n_rows": len(order), "n_sampled": len(writing.sample()), "n_named": renumbering.n_named()}
+    writing.put_head(replace(head, **counts, coded=writing.generation, numbered=writing.generation))
     if snapshot.index is not None:
         _write_codes(writing, snapshot.index, order)
     return n_dropped
@@ -49,6 +49,7 @@ def _write_codes(writing: Writing, index: FlatIndex, order: Int64) -> None:
         codes = _codes(index, order[first : first + BLOCK])
         if len(codes) == BLOCK:
             put_codes(writing, first // BLOCK, codes, index.shape.by_tables)
+            put_metadata(writing, first // BLOCK, BLOCK, entries_between(writing, first, first + BLOCK))
         else:
             put_tail(writing, first, codes)
         mark(writing, n_rows, live=range(first, first + len(codes)), dead=())

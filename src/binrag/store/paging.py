@@ -40,12 +40,19 @@ def _moved(reading: Reading, tenant: str | None, ids: Sequence[str]) -> int:
 
     Those that are still where they were lie one after another, and before all that was added or replaced since.
     """
-    rows = [] if tenant is None else reading.rows_of(tenant, ids)
+    if tenant is None and not reading.head().n_named:
+        tenant = ""
+    rows = [] if tenant is None else sorted(reading.rows_by_id(tenant, ids))
     if not rows:
-        raise UnsupportedMode("the store was compacted while its documents were read one after another; start again")
+        raise lost()
     last = rows[0]
     for row in rows[1:]:
         if row != last + 1:
             break
         last = row
     return last
+
+
+def lost() -> UnsupportedMode:
+    """Return the error for rows that cannot be found again."""
+    return UnsupportedMode("the store was compacted while its documents were read one after another; start again")
