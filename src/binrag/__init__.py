@@ -56,6 +56,7 @@ from binrag.probe import Probe
 from binrag.protocols import Encoder
 from binrag.store import Store
 from binrag.store.integrity import verify
+from binrag.store.repairing import repair
 from binrag.store.warming import warmup
 from binrag.types import (
     ALL_TENANTS,
@@ -63,6 +64,7 @@ from binrag.types import (
     Document,
     Finding,
     Hit,
+    Repair,
     StoreInfo,
     StoreStats,
     Training,
@@ -110,6 +112,7 @@ __all__ = [
     "Or",
     "Probe",
     "ReadOnlyStore",
+    "Repair",
     "SentenceEncoder",
     "StorageFull",
     "Store",
@@ -126,6 +129,7 @@ __all__ = [
     "TruncatedTextWarning",
     "UnsupportedMode",
     "VectorsUnavailable",
+    "repair",
     "verify",
     "warmup",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, TypeAlias
@@ -171,6 +171,13 @@ class Codes:
         """Return codes of `n` rows that are all zeros; what a dead row may have."""
         rescale = np.zeros(n, np.float16) if shape.n_rescale else None
         return cls(np.zeros((n, shape.n_words), np.uint64), np.zeros((n, shape.n_rest), np.uint8), rescale)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Codes]) -> Codes:
+        """Return the codes of several, one or more, one after another."""
+        words, rest = (np.concatenate([getattr(part, name) for part in parts]) for name in ("words", "rest"))
+        rescale = [part.rescale for part in parts if part.rescale is not None]
+        return cls(words, rest, np.concatenate(rescale) if rescale else None)
 
     def __getitem__(self, rows: slice | Int64) -> Codes:
         """Return the codes of some of the rows."""
@@ -395,7 +402,8 @@ class Finding:
         ``"file"``: SQLite's own structure. ``"schema"``: a table, index, trigger or view that a store does not have,
         or lacks. ``"checksum"``: bytes that were changed. ``"record"``: sound bytes that are no valid record.
         ``"missing"``, ``"extra"``: what has to be there and is not, and the reverse. ``"count"``: a counter that is
-        not what it counts. ``"code"``: codes that are not those of the kept vectors.
+        not what it counts. ``"code"``: codes that are not those of the kept vectors. In a repair also ``"lost"``: what
+        the new store lacks.
     place : str
         Where.
     problem : str
@@ -429,3 +437,23 @@ class Compaction:
     bytes_after: int
     n_dropped: int
     was_held_back: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What a repair came to.
+
+    Attributes
+    ----------
+    n_saved : int
+        Documents of the new store.
+    n_lost : int
+        Documents known to have been there that could not be saved. Where liveness is damaged too, and SQLite cannot
+        read a page, those of that page are not counted.
+    findings : tuple of Finding
+        What is damaged, and what became of it.
+    """
+
+    n_saved: int
+    n_lost: int
+    findings: tuple[Finding, ...]

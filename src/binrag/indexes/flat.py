@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from binrag.threads import in_threads
-from binrag.types import GROUP, Candidates, Codes, CodeShape, Float16, Query, UInt8, UInt64
+from binrag.types import GROUP, Candidates, Codes, CodeShape, Float16, Int64, Query, UInt8, UInt64
 
 TILE = 64
 """Queries that are compared with codes while these are near the processor, at most."""
@@ -175,6 +175,12 @@ class FlatIndex:
     def codes(self) -> UInt8:
         """The words' bytes, uint8 (capacity / 16, n_words, 8, 16); see `bytes_of`."""
         return bytes_of(self.words, self.shape.by_tables)
+
+    def codes_of(self, rows: Int64) -> Codes:
+        """Return the codes of some rows, int64 (n,), one after another."""
+        words = np.ascontiguousarray(self.codes[rows // GROUP, :, :, rows % GROUP]).reshape(len(rows), -1)
+        rescale = self.rescale[rows] if self.shape.n_rescale else None
+        return Codes(words.view("<u8").astype(np.uint64, copy=False), self.rest[rows], rescale)
 
     @property
     def nbytes(self) -> int:

@@ -319,6 +319,11 @@ class Database:
         with suppress(BinragError, sqlite3.Error, OSError):
             self._fold_log(state)
 
+    def discard(self) -> None:
+        """Remove a file that this handle, closed by now, has made and could not fill."""
+        for suffix in ("", "-wal", "-shm", "-lock"):
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+
     def _fold_log(self, state: Process) -> None:
         """Leave one file behind, in rollback-journal mode, if no other handle is open."""
         if not self._is_sound or self._options != "mode=rw" or not os.access(self.path, os.W_OK):

@@ -100,11 +100,16 @@ class Inspection:
 
     def structure(self) -> Iterator[Finding]:
         """Yield what is wrong with the header, the schema and SQLite's own structure."""
-        try:
-            yield from self._header()
-            problems = foreign(self._connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))
-        except sqlite3.DatabaseError as error:
-            yield Finding("file", "the file", f"SQLite cannot read it: {error}")
+        problems = None
+        for options in ("", "PRAGMA writable_schema = ON"):  # with it, SQLite reads a file that was cut short
+            try:
+                self._connection.execute(options)
+                yield from self._header()
+                problems = foreign(self._connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))
+                break
+            except sqlite3.DatabaseError as error:
+                yield Finding("file", "the file", f"SQLite cannot read it: {error}")
+        if problems is None:
             return
         unlike = {place for place, _ in problems}
         self._readable = {table for table in TABLES if f"table {table!r}" not in unlike}
@@ -164,6 +169,11 @@ class Inspection:
                     yield row
                 return
             except sqlite3.DatabaseError as error:
+                row = self._first(query, at, stop)  # the driver steps ahead, and drops a row when that fails
+                if row is not None:
+                    at = row[0] + 1
+                    yield row
+                    continue
                 resumed = self._sound_from(query, at, stop, table.is_dense and stop < _LAST)
                 yield _Gap(at, resumed, str(error))
                 at = resumed
@@ -191,6 +201,12 @@ class Inspection:
         except sqlite3.DatabaseError:
             return False
         return row is None or row[0] >= at
+
+    def _first(self, query: str, at: int, stop: int) -> tuple[Any, ...] | None:
+        with suppress(sqlite3.DatabaseError):
+            row = self._connection.execute(f"{query} LIMIT 1", (at, stop)).fetchone()
+            return row if row is not None and row[0] >= at else None
+        return None
 
     def block_data(self, rowid: int) -> bytes:
         """Return the data of a block that `records` yielded."""

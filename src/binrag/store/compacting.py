@@ -13,7 +13,7 @@ from binrag.store.entries import entries_between, put_metadata
 from binrag.store.progress import progress_of
 from binrag.store.snapshot import Snapshot
 from binrag.store.writer import mark, put_codes, put_tail
-from binrag.types import BLOCK, GROUP, Codes, Compaction, Int64, Progress
+from binrag.types import BLOCK, Compaction, Int64, Progress
 
 
 def compact(database: Database, progress: Progress) -> Compaction:
@@ -46,17 +46,10 @@ def _renumber(writing: Writing, progress: Progress) -> int:
 def _write_codes(writing: Writing, index: FlatIndex, order: Int64) -> None:
     n_rows = len(order)
     for first in range(0, n_rows, BLOCK):
-        codes = _codes(index, order[first : first + BLOCK])
+        codes = index.codes_of(order[first : first + BLOCK])
         if len(codes) == BLOCK:
             put_codes(writing, first // BLOCK, codes, index.shape.by_tables)
             put_metadata(writing, first // BLOCK, BLOCK, entries_between(writing, first, first + BLOCK))
         else:
             put_tail(writing, first, codes)
         mark(writing, n_rows, live=range(first, first + len(codes)), dead=())
-
-
-def _codes(index: FlatIndex, rows: Int64) -> Codes:
-    """Return the codes of some rows, row-major."""
-    words = np.ascontiguousarray(index.codes[rows // GROUP, :, :, rows % GROUP]).reshape(len(rows), -1)
-    rescale = index.rescale[rows] if index.shape.n_rescale else None
-    return Codes(words.view("<u8").astype(np.uint64, copy=False), index.rest[rows], rescale)

@@ -13,6 +13,7 @@ import numpy as np
 from binrag.errors import BinragError, CorruptStore
 from binrag.indexes.flat import bytes_of
 from binrag.probe import Probe
+from binrag.protocols import Binarizer
 from binrag.registry import binarizer_from_record
 from binrag.storage import Head
 from binrag.storage.inspection import Inspection, Record, Rows, inspecting, unpacked
@@ -61,16 +62,16 @@ def verify(path: str | os.PathLike[str], progress: Progress = None) -> list[Find
         If the store's write-ahead log cannot be read where it is; the file was not looked at.
     """
     with inspecting(Path(path)) as inspection:
-        return list(dict.fromkeys(_Check(inspection).findings(progress)))
+        return list(dict.fromkeys(Check(inspection).findings(progress)))
 
 
 @dataclass(slots=True)
-class _Check:
+class Check:
     """One run through a file.
 
     Attributes
     ----------
-    head, settings, space
+    head, settings, binarizer, space
         What is recorded; None where it is not sound, and then what depends on it is not checked.
     blocks : dict
         (part, no) to what is known of a block whose checksum is right.
@@ -79,6 +80,7 @@ class _Check:
     inspection: Inspection
     head: Head | None = None
     settings: Settings | None = None
+    binarizer: Binarizer | None = None
     space: VectorSpace | None = None
     blocks: dict[tuple[str, int], _Block] = field(default_factory=dict)
     records: dict[str, Any] = field(default_factory=dict)
@@ -87,8 +89,8 @@ class _Check:
     def findings(self, progress: Progress) -> Iterator[Finding]:
         """Yield what is found."""
         yield from self.inspection.structure()
-        yield from self._meta()
-        yield from self._read_blocks()
+        yield from self.meta()
+        yield from self.read_blocks()
         n_rows = self.n_rows
         yield from self._lay_out(n_rows)
         with progress_of(progress, n_rows, "verifying") as report:
@@ -104,6 +106,11 @@ class _Check:
         """Whether no rows were passed over that SQLite cannot read."""
         return self.inspection.can_read(table) and not any(place.startswith(f"{table}, ") for place in self.damaged)
 
+    def map_of(self, key: str) -> dict[str, Any]:
+        """Return a record of ``meta`` if it is sound and a map, else an empty map."""
+        found = self.records.get(key)
+        return found if isinstance(found, dict) else {}
+
     @property
     def n_rows(self) -> int:
         """Rows ever appended, as the head says, or else as far as there is liveness."""
@@ -115,7 +122,8 @@ class _Check:
 
     # records of meta
 
-    def _meta(self) -> Iterator[Finding]:
+    def meta(self) -> Iterator[Finding]:
+        """Read the records of ``meta``; yield what is wrong with them."""
         seen = set()
         for record in self.inspection.records("meta"):
             if record.finding is not None:
@@ -136,8 +144,8 @@ class _Check:
         readers: dict[str, Callable[[Any], Any]] = {
             "head": self._take_head,
             "settings": self._take_settings,
+            "binarizer": self._take_binarizer,
             "space": self._take_space,
-            "binarizer": lambda record: record and binarizer_from_record(record),
             "encoder": self._check_encoder,
             "probe": lambda record: record and Probe.from_record(record),
             "auto_fit": lambda record: record and str(record["outcome"]),
@@ -162,12 +170,15 @@ class _Check:
         settings.check(is_new=False)
         self.settings = settings
 
+    def _take_binarizer(self, record: Any) -> None:
+        self.binarizer = binarizer_from_record(record) if record else None
+
     def _take_space(self, record: Any) -> None:
-        if "binarizer" not in self.records or self.head is None:
+        if self.binarizer is None:
             return
-        space = VectorSpace(record["dim"], record["similarity"], binarizer_from_record(self.records["binarizer"]))
-        if space.dim != space.binarizer.dim or space.similarity not in ("cosine", "dot"):
-            raise CorruptStore(f"{record} does not fit the binarizer, which is for {space.binarizer.dim} dimensions")
+        space = VectorSpace(record["dim"], record["similarity"], self.binarizer)
+        if space.dim != self.binarizer.dim or space.similarity not in ("cosine", "dot"):
+            raise CorruptStore(f"{record} does not fit the binarizer, which is for {self.binarizer.dim} dimensions")
         self.space = space
 
     def _check_encoder(self, record: Any) -> None:
@@ -177,7 +188,8 @@ class _Check:
 
     # blocks
 
-    def _read_blocks(self) -> Iterator[Finding]:
+    def read_blocks(self) -> Iterator[Finding]:
+        """Read all blocks, and remember which are sound; yield what is wrong with them."""
         for record in self.inspection.records("blocks"):
             if record.finding is not None:
                 self.damaged.add(record.finding.place)
@@ -222,20 +234,21 @@ class _Check:
         elif part != "live" and self.head and block.generation < self.head.coded:
             yield Finding("count", _block(part, no), f"it is older than the binarizer, of generation {self.head.coded}")
 
-    def _data(self, part: str, no: int) -> bytes | None:
+    def data(self, part: str, no: int) -> bytes | None:
+        """Return the data of a block, None if it is not sound."""
         block = self.blocks.get((part, no))
         return None if block is None else self.inspection.block_data(block.rowid)
 
-    def _live(self, no: int) -> UInt8 | None:
+    def live(self, no: int) -> UInt8 | None:
         """Return whether each row of a block lives, as 0 or 1; None if that is not known."""
-        data = self._data("live", no)
+        data = self.data("live", no)
         return None if data is None else np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
 
     # rows
 
     def _rows(self, first: int, stop: int) -> Iterator[Finding]:
         """Check the rows of a block, or those of the tail, in all tables."""
-        live = self._live(first // BLOCK)
+        live = self.live(first // BLOCK)
         documents = Rows(range(first, stop))
         for record in documents.read(self.inspection, "documents"):
             yield from self._document(record)
@@ -304,8 +317,8 @@ class _Check:
         if self.space is None or ("codes", no) not in self.blocks:
             return {}
         shape = self.space.binarizer.shape
-        rest = self._data("rest", no) if shape.n_rest else b""
-        words = np.frombuffer(self._data("codes", no) or b"", "<u8").reshape(BLOCK // GROUP, shape.n_words, GROUP)
+        rest = self.data("rest", no) if shape.n_rest else b""
+        words = np.frombuffer(self.data("codes", no) or b"", "<u8").reshape(BLOCK // GROUP, shape.n_words, GROUP)
         grouped = bytes_of(words, shape.by_tables)
         if rest is None:
             return {}
@@ -364,7 +377,7 @@ class _Check:
             problem = f"n_sampled is {self.head.n_sampled}, there are {n_sampled} sampled vectors"
             yield Finding("count", "meta record 'head'", problem)
         for no, some in sorted(rows.items()):
-            live = self._live(no)
+            live = self.live(no)
             dead = set() if live is None else {row for row in some if not live[row % BLOCK]}
             for row in sorted(dead if 0 <= no * BLOCK < n_rows else some):
                 yield Finding("extra", f"sampled vector of row {row}", "no document lives there")

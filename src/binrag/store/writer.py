@@ -30,7 +30,7 @@ def append(writing: Writing, tenant: str, space: VectorSpace, keep: KeepVectors,
     if keep != "none":
         writing.add_vectors(first, encode_vectors(vectors, keep))
     n_sampled = _add_sample(writing, first, vectors, head.n_sampled)
-    _append_codes(writing, first, space.coded(vectors), space.binarizer.shape.by_tables)
+    append_codes(writing, first, space.coded(vectors), space.binarizer.shape.by_tables)
     _append_metadata(writing, first, stop, tenant, batch)
     mark(writing, stop, live=range(first, stop), dead=dead)
     n_truncated = head.n_truncated + batch.n_truncated
@@ -84,7 +84,7 @@ def live_rows(writing: Reading, first: int, stop: int) -> list[int]:
     return (first + np.flatnonzero(bits[: stop - first])).tolist()
 
 
-def _append_codes(writing: Writing, first: int, codes: Codes, by_tables: bool) -> None:
+def append_codes(writing: Writing, first: int, codes: Codes, by_tables: bool) -> None:
     """Put codes in the tail, and fold every full run of 4,096 rows into blocks.
 
     Rows below the last multiple of 4,096 are in blocks, the others in the tail.
