@@ -19,7 +19,7 @@ from binrag.errors import (
     StoreLocked,
     StoreNotFound,
 )
-from binrag.storage.schema import APPLICATION_ID, FORMAT_VERSION, PAGE_SIZE, TABLES
+from binrag.storage.schema import APPLICATION_ID, FORMAT_VERSION, PAGE_SIZE, TABLES, foreign
 
 BUSY_MILLISECONDS = 10_000
 """How long a statement waits for a lock that SQLite holds for moments only."""
@@ -95,6 +95,7 @@ def connect(path: Path, options: str, timeout: float = BUSY_MILLISECONDS / 1000)
         uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=64
     )
     connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA mmap_size = 0")  # what is cut off a mapped file would end the process
     return connection
 
 
@@ -182,6 +183,14 @@ def check_identity(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} has format version {version}, this version of binrag reads {FORMAT_VERSION}; "
             + ("update binrag" if version > FORMAT_VERSION else "rebuild the store from its documents")
         )
+
+
+def check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a file whose tables are not those of a store, before any is read: what is foreign could run code."""
+    problems = foreign(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))
+    if problems:
+        place, problem = problems[0]
+        raise CorruptStore(f"{path} does not have the tables of a store: {place}: {problem}; see binrag.repair")
 
 
 def create_tables(connection: sqlite3.Connection) -> None:

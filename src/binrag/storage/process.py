@@ -96,6 +96,7 @@ class Process:
         self._lent[loan] = (connection, threading.get_ident())
         try:
             connect.check_identity(connection, self._path)
+            connect.check_schema(connection, self._path)
         except BaseException:
             connection.close()
             raise

@@ -59,6 +59,45 @@ def _record(head: Head) -> dict[str, int]:
     return {name: getattr(head, name) for name in _COUNTERS}
 
 
+def head_of(record: Any) -> Head:
+    """Return the counters of a record.
+
+    Raises
+    ------
+    CorruptStore
+        If it is none.
+    """
+    try:
+        head = Head(**record)
+    except TypeError as error:
+        raise CorruptStore(f"meta record 'head' has other counters than a store's: {error}") from None
+    counts = [getattr(head, name) for name in _COUNTERS]
+    if not all(type(count) is int and count >= 0 for count in counts) or head.coded > head.generation:
+        raise CorruptStore(f"meta record 'head' holds {head}, which no store has")
+    return head
+
+
+_FIELDS: dict[str, dict[str, type]] = {
+    "settings": {"binarizer": str, "keep_vectors": str, "seed": int},
+    "space": {"dim": int, "similarity": str},
+    "binarizer": {"component_id": str, "config": dict},
+    "encoder": {"encoder_id": str, "similarity": str, "dim": int, "document": bytes, "query": bytes},
+    "auto_fit": {"outcome": str},
+}
+"""What the maps of ``meta`` hold at least; some may be nil instead."""
+
+
+def check_record(key: str, record: Any) -> None:
+    """Raise `CorruptStore` if a record of ``meta`` is not a map with what is read of it."""
+    if record is None:
+        return
+    if not isinstance(record, dict):
+        raise CorruptStore(f"meta record {key!r} is a {type(record).__name__}, expected a map")
+    for name, kind in _FIELDS.get(key, {}).items():
+        if not isinstance(record.get(name), kind):
+            raise CorruptStore(f"meta record {key!r} has {name} {record.get(name)!r:.50}, expected a {kind.__name__}")
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """One blob of a part: rows ``4096 no`` to ``4096 no + n_rows``."""
@@ -93,7 +132,9 @@ class Reading:
         if found is None:
             return None
         check(found[1], f"meta record {key!r}", key, found[0])
-        return unpack(found[0], f"meta record {key!r}")
+        record = unpack(found[0], f"meta record {key!r}")
+        check_record(key, record)
+        return record
 
     def require(self, key: str) -> Any:
         """Return the record under a key that every store has."""
@@ -105,7 +146,7 @@ class Reading:
     def head(self) -> Head:
         """Return the counters."""
         if self._head is None:
-            self._head = Head(**self.require("head"))
+            self._head = head_of(self.require("head"))
         return self._head
 
     def count(self, tenant: str | None) -> int:
@@ -171,7 +212,10 @@ class Reading:
                 raise CorruptStore(f"document of row {row} is not valid text: {error}") from None
             place = f"document {id_!r} (row {row})"
             check(stored, place, row, tenant, id_, text, metadata)
-            yield row, Document(str(id_), text, {} if metadata is None else unpack(metadata, place), tenant or None)
+            unpacked = {} if metadata is None else unpack(metadata, place)
+            if not isinstance(unpacked, dict):
+                raise CorruptStore(f"the metadata of {place} is a {type(unpacked).__name__}, expected a map")
+            yield row, Document(str(id_), text, unpacked, tenant or None)
 
     def vectors(self, rows: Sequence[int]) -> list[bytes]:
         """Return the kept vectors' blobs of these rows, in this order.
@@ -206,6 +250,11 @@ class Reading:
         for no, generation, n_rows, stored, data in self._connection.execute(query, (part, newer_than)):
             check(stored, f"block {no} of part {part!r}", part, no, generation, n_rows, data)
             yield Block(part, no, generation, n_rows, data)
+
+    def last_block(self, part: str) -> int:
+        """Return the number of a part's last block, -1 if it has none."""
+        query = "SELECT coalesce(max(no), -1) FROM blocks WHERE part = ?"
+        return int(self._connection.execute(query, (part,)).fetchone()[0])
 
     def block(self, part: str, no: int) -> Block | None:
         """Return one block, or None."""

@@ -40,7 +40,7 @@ def n_needed(dim: int) -> int:
 
 def state_of(reading: Reading, space: VectorSpace | None) -> str | None:
     """Return in words when the store fits codes, what keeps it from that, or what it came to; None for other codes."""
-    settings, record = Settings(**reading.require("settings")), reading.get(AUTO_FIT)
+    settings, record = Settings.read(reading), reading.get(AUTO_FIT)
     if record:
         return str(record["outcome"])
     if settings.binarizer != "auto" or not _is_plain(space):
@@ -70,7 +70,7 @@ def is_due(reading: Reading, space: VectorSpace | None) -> bool:
     """Whether the store has what a fit needs, and has not tried yet. Cheap where it is not due."""
     if space is None or not _is_plain(space) or reading.head().n_rows < n_needed(space.dim):
         return False
-    settings = Settings(**reading.require("settings"))
+    settings = Settings.read(reading)
     if settings.binarizer != "auto" or _obstacle(settings, space) or reading.get(AUTO_FIT):
         return False
     return reading.count(None) >= n_needed(space.dim)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from binrag.probe import Probe
 from binrag.storage import Reading
 from binrag.storage.schema import FORMAT_VERSION
 from binrag.store.autofit import state_of
-from binrag.store.sampled import PROBE
+from binrag.store.sampled import PROBE, recorded_probe
 from binrag.store.settings import Settings
 from binrag.store.space import VectorSpace
 from binrag.types import StoreInfo, StoreStats
@@ -16,8 +15,8 @@ from binrag.types import StoreInfo, StoreStats
 
 def info_of(path: Path, reading: Reading, space: VectorSpace | None, tenant: str | None) -> StoreInfo:
     """Return settings, encoder and binarizer of a store."""
-    head, record, probed = reading.head(), reading.get("encoder"), reading.get(PROBE)
-    settings = Settings(**reading.require("settings"))
+    head, record, probed = reading.head(), reading.get("encoder"), recorded_probe(reading.get(PROBE))
+    settings = Settings.read(reading)
     return StoreInfo(
         path=str(path),
         format_version=FORMAT_VERSION,
@@ -31,7 +30,7 @@ def info_of(path: Path, reading: Reading, space: VectorSpace | None, tenant: str
         keep_vectors=str(settings.keep_vectors),
         n_truncated=head.n_truncated,
         generation=head.generation,
-        probe=Probe.from_record(probed).verdict if probed else None,
+        probe=probed.verdict if probed else None,
         auto_fit=state_of(reading, space),
     )
 

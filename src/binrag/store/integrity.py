@@ -17,7 +17,7 @@ from binrag.protocols import Binarizer
 from binrag.registry import binarizer_from_record
 from binrag.storage import Head
 from binrag.storage.inspection import Inspection, Record, Rows, inspecting, unpacked
-from binrag.storage.tables import place_of
+from binrag.storage.tables import check_record, head_of, place_of
 from binrag.storage.vectors import decode_vectors, width_of
 from binrag.store.agreement import FEWEST, closeness
 from binrag.store.progress import progress_of
@@ -153,17 +153,14 @@ class Check:
         for key, read in readers.items():
             if key in self.records:
                 try:
+                    check_record(key, self.records[key])
                     read(self.records[key])
                 except Exception as error:  # whatever a record that is none makes of the code that reads it
                     shown = f"{type(error).__name__}: {error}"
                     yield Finding("record", f"meta record {key!r}", f"it cannot be understood: {shown}")
 
     def _take_head(self, record: Any) -> None:
-        head = Head(**record)
-        counts = (head.generation, head.n_rows, head.n_truncated, head.n_sampled, head.coded)
-        if not all(type(count) is int and count >= 0 for count in counts) or head.coded > head.generation:
-            raise CorruptStore(f"{record} are no counters of a store")
-        self.head = head
+        self.head = head_of(record)
 
     def _take_settings(self, record: Any) -> None:
         settings = Settings(**record)

@@ -205,7 +205,7 @@ def recode(
         What the settings call the binarizer from now on; its name or component id if not given.
     """
     with database.reading(own_writes=True) as reading:
-        settings, n_documents = Settings(**reading.require("settings")), reading.count(None)
+        settings, n_documents = Settings.read(reading), reading.count(None)
         record = reading.get("encoder")
     dim = space.dim if space else settings.dim
     if isinstance(binarizer, os.PathLike) or (isinstance(binarizer, str) and names_artefact(binarizer)):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from binrag import pipeline
+from binrag.errors import CorruptStore
 from binrag.indexes import FlatIndex
 from binrag.probe import BUDGETS, FITTED_DIM, JUDGED_ROWS, Probe, fitted_bytes, probe, split
 from binrag.protocols import Binarizer
@@ -46,10 +48,10 @@ class Sample:
         """Read the sample."""
         vectors = space.sample(reading) if space else np.zeros((0, 1), dtype=np.float32)
         record = reading.get(PROBE)
-        probed = Probe.from_record(record) if record else None
+        probed = recorded_probe(record)
         if probed is not None and len(vectors) >= 2 * (probed.n_documents + probed.n_queries):
             probed = None
-        return cls(space, vectors, Settings(**reading.require("settings")), probed)
+        return cls(space, vectors, Settings.read(reading), probed)
 
     @property
     def is_judged(self) -> bool:
@@ -91,6 +93,20 @@ class Sample:
             recall_default=tops[default],
             command="train_binarizer()" if kind == "additive" else f"train_binarizer({kind!r}, code_bytes={default})",
         )
+
+
+def recorded_probe(record: dict[str, Any] | None) -> Probe | None:
+    """Return the probe that a file keeps, if it does.
+
+    Raises
+    ------
+    CorruptStore
+        If the record is none of a probe.
+    """
+    try:
+        return Probe.from_record(record) if record else None
+    except (KeyError, TypeError) as error:
+        raise CorruptStore(f"meta record {PROBE!r} cannot be understood: {error!r}") from error
 
 
 class KnownGain:

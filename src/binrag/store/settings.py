@@ -8,13 +8,13 @@ from typing import Any, get_args
 import numpy as np
 
 from binrag.binarizers.sign import MAX_DIM
-from binrag.errors import BinarizerMismatch, DimensionMismatch, InvalidInput, UnsupportedMode
+from binrag.errors import BinarizerMismatch, CorruptStore, DimensionMismatch, InvalidInput, UnsupportedMode
 from binrag.protocols import Binarizer
-from binrag.registry import binarizer_from_record, check_registered, component_ids, record_of
+from binrag.registry import check_registered, component_ids, record_of
 from binrag.storage import Reading, Writing
 from binrag.storage.records import pack
 from binrag.store.shipped import shipped_binarizer
-from binrag.store.space import BINARIZERS, VectorSpace
+from binrag.store.space import BINARIZERS, VectorSpace, recorded_binarizer
 from binrag.types import KeepVectors, Mode, Similarity
 
 
@@ -28,6 +28,23 @@ class Settings:
     seed: int | None = None
     code_bytes: int | None = None
     auto_fit: bool | None = None
+
+    @classmethod
+    def read(cls, reading: Reading) -> Settings:
+        """Return what the file records.
+
+        Raises
+        ------
+        CorruptStore
+            If no store has such settings.
+        """
+        record = reading.require("settings")
+        try:
+            settings = cls(**record)
+            replace(settings, binarizer=None).check(is_new=False)  # a name unknown here may be known to a later version
+        except (TypeError, InvalidInput) as error:
+            raise CorruptStore(f"meta record 'settings' cannot be understood: {error}") from error
+        return settings
 
     def check(self, is_new: bool) -> None:
         """Refuse values that no store can have, or no new one.
@@ -117,7 +134,7 @@ class Settings:
         BinarizerMismatch, DimensionMismatch, UnsupportedMode
             Names what was asked for and what the file has.
         """
-        recorded, space = Settings(**reading.require("settings")), VectorSpace.read(reading)
+        recorded, space = Settings.read(reading), VectorSpace.read(reading)
         dim = space.dim if space else recorded.dim
         if self.dim is not None and dim is not None and self.dim != dim:
             raise DimensionMismatch(f"dim={self.dim} was asked for, the store's vectors have {dim} dimensions")
@@ -183,9 +200,9 @@ def check_dim(binarizer: Binarizer, dim: int | None) -> None:
 
 def first_space(writing: Writing, dim: int, similarity: Similarity) -> VectorSpace:
     """Make and record the space of a store's first vectors, as the file's settings say."""
-    record, settings = writing.get("binarizer"), Settings(**writing.require("settings"))
+    record, settings = writing.get("binarizer"), Settings.read(writing)
     if record:
-        binarizer = binarizer_from_record(record)
+        binarizer = recorded_binarizer(record)
     else:
         encoder = writing.get("encoder") if settings.binarizer == "auto" else None
         binarizer = shipped_binarizer(encoder, dim, settings.code_bytes) or settings.made(dim)

@@ -79,6 +79,9 @@ def liveness(
         The bitmap as of an older generation, which had `n_known` rows.
     """
     n_blocks, words = -(-n_rows // BLOCK), BLOCK // 64
+    if n_blocks > n_known // BLOCK + 1 and reading.last_block("live") != n_blocks - 1:
+        # said before memory is taken for so many rows
+        raise CorruptStore(f"block {n_blocks - 1} of part 'live' is missing, or there are not {n_rows} rows")
     live = np.zeros((n_blocks, words), dtype=np.uint64)
     if known is not None:
         live.reshape(-1)[: len(known)] = known

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from binrag.binarizers import RotatedSignBinarizer, SignBinarizer
-from binrag.errors import BinarizerMismatch, DimensionMismatch, InvalidVector
+from binrag.errors import BinarizerMismatch, CorruptStore, DimensionMismatch, FormatVersionError, InvalidVector
 from binrag.protocols import Binarizer
 from binrag.registry import binarizer_from_record, record_of
 from binrag.storage import Reading, Writing
@@ -52,7 +52,10 @@ class VectorSpace:
         record = reading.get("space")
         if record is None:
             return None
-        return cls(record["dim"], record["similarity"], binarizer_from_record(reading.require("binarizer")), generation)
+        binarizer = recorded_binarizer(reading.require("binarizer"))
+        if binarizer.dim != record["dim"] or record["similarity"] not in get_args(Similarity):
+            raise CorruptStore(f"meta record 'space' is {record}, and the binarizer is for {binarizer.dim} dimensions")
+        return cls(record["dim"], record["similarity"], binarizer, generation)
 
     def write(self, writing: Writing) -> None:
         """Record the space as the one of all codes."""
@@ -103,6 +106,27 @@ class VectorSpace:
     def query(self, vector: Float32) -> Query:
         """Prepare a checked query vector, float32 (dim,)."""
         return self.binarizer.query(self.prepared(vector[None])[0])
+
+
+def recorded_binarizer(record: dict[str, Any]) -> Binarizer:
+    """Rebuild a store's binarizer.
+
+    Raises
+    ------
+    FormatVersionError
+        If another version of binrag wrote it.
+    CorruptStore
+        If it cannot be.
+    """
+    try:
+        return binarizer_from_record(record)
+    except FormatVersionError:
+        raise
+    except Exception as error:  # whatever a config that is none makes of the code that reads it
+        shown = f"{type(error).__name__}: {error}"
+        raise CorruptStore(
+            f"meta record 'binarizer' cannot be understood ({shown}); restore the store from a backup"
+        ) from error
 
 
 def _shape(array: npt.NDArray[Any] | None) -> tuple[Any, ...] | None:
