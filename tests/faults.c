@@ -23,8 +23,8 @@ void faults_watch(const char *path, int recording_to) {
     first_fault = -1;
 }
 
-/* From step `first` on, among those whose bit is in `mask`, `n` steps fail with `error`; 0 ends the process, and with
-   `torn` it does half a write before. */
+/* From step `first` on, among those whose bit 4 * file + step is in `mask`, `n` steps fail with `error`; 0 ends the
+   process, and with `torn` it does half a write before. */
 void faults_at(long first, long n, int mask, int error, int torn) {
     n_steps = 0;
     counted = mask;
@@ -66,7 +66,7 @@ void faults_mark(int64_t n) { record(MARK, -1, n, 0, NULL); }
 
 static int fails(int step, int fd, int file, int64_t offset, int64_t length, const void *data) {
     if (file < 0) return 0;
-    if (counted >> step & 1) {
+    if (counted >> (4 * file + step) & 1) {
         long n = n_steps++;
         if (first_fault >= 0 && n >= first_fault && n - first_fault < n_faults) {
             if (fault_errno) {

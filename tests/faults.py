@@ -26,7 +26,15 @@ SETTINGS = {"dim": DIM, "keep_vectors": "float16"}
 IS_LONG = os.environ.get("BINRAG_LONG_TESTS") == "1"
 
 WRITE, TRUNCATE, SYNC, UNLINK, MARK = range(5)
-EVERY_STEP = 1 << WRITE | 1 << TRUNCATE | 1 << SYNC | 1 << UNLINK
+STORE, LOG, JOURNAL = range(3)
+
+
+def steps(*kinds, files=(STORE, LOG, JOURNAL)):
+    """The mask that `faults_at` takes: steps of these kinds on these files."""
+    return sum(1 << 4 * file + kind for file in files for kind in kinds)
+
+
+EVERY_STEP = steps(WRITE, TRUNCATE, SYNC, UNLINK)
 
 
 def rounds(few, many):

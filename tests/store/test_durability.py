@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from faults import SYNC, failing_disk
+from faults import SYNC, failing_disk, steps
 
 from binrag import InvalidInput, Store
 from binrag.cli import main
@@ -48,7 +48,7 @@ def test_anything_else_is_refused(path, durability, mode):
 def test_the_disk_is_waited_for_at_every_commit_or_at_the_end(path, tmp_path, peer, durability, at_least):
     other = peer(LD_PRELOAD=str(failing_disk(tmp_path)))
     other.run("from faults import *\nstore = Store.open(p, durability=d)", p=str(path), d=durability)
-    counting = f"disk().faults_watch(p.encode(), -1); disk().faults_at(0, 0, {1 << SYNC}, 0, 0)"
+    counting = f"disk().faults_watch(p.encode(), -1); disk().faults_at(0, 0, {steps(SYNC)}, 0, 0)"
     n_synced = other.run(
         f"{counting}\nfor _ in range(10): store.add(vectors=np.eye(3))\nresult = disk().faults_steps()", p=str(path)
     )

@@ -104,7 +104,8 @@ class Database:
 
     @staticmethod
     def _create_if_blank(path: Path, mode: Mode, lock_timeout: float, initial: dict[str, Any]) -> None:
-        if path.exists() and path.stat().st_size:
+        # a journal says that the file's creation, or something else, was interrupted: SQLite undoes it below
+        if path.exists() and path.stat().st_size and not Path(f"{path}-journal").exists():
             return
         lock = WriterLock(path)
         lock.acquire(lock_timeout)
