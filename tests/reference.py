@@ -1,5 +1,7 @@
 """Slow, obvious oracles in NumPy, written from the definitions. The fast code has to equal them, ties included."""
 
+from datetime import datetime
+
 import numpy as np
 
 
@@ -293,3 +295,76 @@ def choose_codewords(base, gram, starts, sweeps):
             if np.array_equal(before, code):
                 break
     return chosen
+
+
+MISSING = object()
+
+
+def value_at(value, path):
+    """The value under a dotted path: all readings of the path, the longest first key first."""
+    if isinstance(value, dict):
+        steps = path.split(".")
+        for n in range(len(steps), 0, -1):
+            key, rest = ".".join(steps[:n]), steps[n:]
+            if key in value:
+                found = value_at(value[key], ".".join(rest)) if rest else value[key]
+                if found is not MISSING:
+                    return found
+    if isinstance(value, list):
+        found = [value_at(item, path) for item in value if isinstance(item, dict)]
+        found = [item if isinstance(item, list) else [item] for item in found if item is not MISSING]
+        if found:
+            return [item for items in found for item in items]
+    return MISSING
+
+
+def thawed(operand):
+    """Tuples of a filter are lists."""
+    return [thawed(item) for item in operand] if isinstance(operand, tuple) else operand
+
+
+def holds(test):
+    """What raises does not hold."""
+    try:
+        return bool(test())
+    except (TypeError, ValueError):
+        return False
+
+
+def filter_matches(node, metadata):
+    """The meaning of a filter, as Python's own operators and LlamaIndex's predicate have it."""
+    name = type(node).__name__
+    if name in ("And", "Or", "Not"):
+        children = [filter_matches(child, metadata) for child in getattr(node, "filters", None) or []]
+        if name == "Not":
+            return not filter_matches(node.filter, metadata)
+        return all(children) if name == "And" else any(children)
+    value = value_at(metadata, node.path)
+    if name == "Exists":
+        return value is not MISSING
+    value = None if value is MISSING else value
+    if name == "IsEmpty":
+        return value is None or value == "" or value == []
+    if value is None:
+        return name in ("Ne", "NotIn")
+    if name == "TextMatch":
+        text = node.text
+        if node.ignore_case and isinstance(value, str):
+            text, value = text.lower(), value.lower()
+        return isinstance(value, str) and text in value
+    given = thawed(node.values if name in ("In", "NotIn", "Any", "All") else node.value)
+    if name in ("Lt", "Le", "Gt", "Ge"):
+        if isinstance(value, list) or isinstance(value, datetime) != isinstance(given, datetime):
+            return False
+        return holds(
+            lambda: {"Lt": value < given, "Le": value <= given, "Gt": value > given, "Ge": value >= given}[name]
+        )
+    return {
+        "Eq": lambda: value == given,
+        "Ne": lambda: value != given,
+        "In": lambda: value in given,
+        "NotIn": lambda: value not in given,
+        "Contains": lambda: holds(lambda: given in value),
+        "Any": lambda: any(holds(lambda g=g: g in value) for g in given),
+        "All": lambda: all(holds(lambda g=g: g in value) for g in given),
+    }[name]()

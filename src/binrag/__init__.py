@@ -15,6 +15,7 @@ from binrag.errors import (
     DimensionMismatch,
     EncoderMismatch,
     FormatVersionError,
+    InvalidFilter,
     InvalidInput,
     InvalidMetadata,
     InvalidVector,
@@ -32,30 +33,70 @@ from binrag.errors import (
     UnsupportedMode,
     VectorsUnavailable,
 )
+from binrag.filters import (
+    All,
+    And,
+    Any,
+    Contains,
+    Eq,
+    Exists,
+    Filter,
+    Ge,
+    Gt,
+    In,
+    IsEmpty,
+    Le,
+    Lt,
+    Ne,
+    Not,
+    NotIn,
+    Or,
+    TextMatch,
+)
 from binrag.probe import Probe
 from binrag.protocols import Encoder
 from binrag.store import Store
+from binrag.store.integrity import verify
 from binrag.store.warming import warmup
-from binrag.types import Document, Hit, StoreInfo, StoreStats, Training, TrainingGain
+from binrag.types import Document, Finding, Hit, StoreInfo, StoreStats, Training, TrainingGain
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "All",
+    "And",
+    "Any",
     "AutoFitWarning",
     "BinarizerMismatch",
     "BinragError",
+    "Contains",
     "CorruptStore",
     "DimensionMismatch",
     "Document",
     "Encoder",
     "EncoderMismatch",
+    "Eq",
+    "Exists",
+    "Filter",
+    "Finding",
     "FormatVersionError",
+    "Ge",
+    "Gt",
     "Hit",
+    "In",
+    "InvalidFilter",
     "InvalidInput",
     "InvalidMetadata",
     "InvalidVector",
+    "IsEmpty",
+    "Le",
+    "Lt",
     "MissingDependency",
+    "Ne",
+    "Not",
     "NotAStore",
+    "NotIn",
+    "Or",
     "Probe",
     "ReadOnlyStore",
     "SentenceEncoder",
@@ -68,11 +109,13 @@ __all__ = [
     "StoreLocked",
     "StoreNotFound",
     "StoreStats",
+    "TextMatch",
     "Training",
     "TrainingError",
     "TrainingGain",
     "TruncatedTextWarning",
     "UnsupportedMode",
     "VectorsUnavailable",
+    "verify",
     "warmup",
 ]

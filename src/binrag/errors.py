@@ -74,6 +74,10 @@ class InvalidMetadata(BinragError, ValueError):
     """Metadata that cannot be stored; the message names the key's path."""
 
 
+class InvalidFilter(BinragError, ValueError):
+    """A filter that has no meaning; the message names the place, what was got and what is allowed."""
+
+
 class UnsupportedMode(BinragError, NotImplementedError):
     """A combination of settings that has no meaning or is not supported."""
 

@@ -359,3 +359,28 @@ class Training:
     recall_before: float
     recall_after: float
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in a store file that is not as it has to be.
+
+    Attributes
+    ----------
+    kind : str
+        ``"file"``: SQLite's own structure. ``"schema"``: a table, index, trigger or view that a store does not have,
+        or lacks. ``"checksum"``: bytes that were changed. ``"record"``: sound bytes that are no valid record.
+        ``"missing"``, ``"extra"``: what has to be there and is not, and the reverse. ``"count"``: a counter that is
+        not what it counts. ``"code"``: codes that are not those of the kept vectors.
+    place : str
+        Where.
+    problem : str
+        What is wrong there.
+    """
+
+    kind: str
+    place: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.place}: {self.problem}"

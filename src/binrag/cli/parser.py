@@ -9,6 +9,7 @@ from binrag import __version__
 from binrag.cli import commands
 from binrag.cli.add import DEFAULT_ENCODER, add
 from binrag.cli.demo import demo
+from binrag.cli.maintenance import add_maintenance
 from binrag.cli.train import recode, train
 from binrag.store.space import BINARIZERS
 from binrag.store.training import KINDS
@@ -40,6 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_add(subparsers)
     _add_readers(subparsers)
     _add_train(subparsers)
+    add_maintenance(subparsers)
     return parser
 
 

@@ -141,8 +141,17 @@ def reader_options(path: Path) -> str:
     ReadOnlyStore
         If the folder cannot be written and the write-ahead log still holds commits: they could not be seen.
     """
-    if os.access(path.parent, os.W_OK):
-        return "mode=rw"
+    return "mode=rw" if os.access(path.parent, os.W_OK) else untouching_options(path)
+
+
+def untouching_options(path: Path) -> str:
+    """Choose how to open a store so that its file stays as it is, byte for byte.
+
+    Raises
+    ------
+    ReadOnlyStore
+        If the folder cannot be written and the write-ahead log still holds commits: they could not be seen.
+    """
     connection = connect(path, "mode=ro")
     try:
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()

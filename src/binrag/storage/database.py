@@ -152,6 +152,10 @@ class Database:
             connection.execute("BEGIN")
             yield Reading(connection)
 
+    def check_open(self) -> None:
+        """Raise `StoreClosed` if the store was closed."""
+        self._here()
+
     def check_writable(self) -> None:
         """Raise `ReadOnlyStore` if the store was opened for reading, `StoreClosed` if it was closed."""
         self._here()

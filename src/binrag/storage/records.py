@@ -55,7 +55,11 @@ def checksums(first_row: int, blobs: UInt8) -> list[int]:
 
 def check(expected: int, place: str, *fields: str | bytes | int | None) -> None:
     """Raise `CorruptStore`, naming the place, if the fields' checksum is not the expected one."""
-    if checksum(*fields) != expected:
+    try:
+        is_sound = checksum(*fields) == expected
+    except (AttributeError, TypeError):  # a value of a kind that no field has
+        is_sound = False
+    if not is_sound:
         raise CorruptStore(f"checksum mismatch in {place}: the file was damaged; restore it from a backup")
 
 
@@ -68,7 +72,7 @@ def unpack(data: bytes, place: str) -> Any:
     """Unpack what `pack` made; anything else is a `CorruptStore` that names the place."""
     try:
         return msgpack.unpackb(data, raw=False, strict_map_key=True, ext_hook=_unpack_extension)
-    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, msgpack.UnpackException, RecursionError, MemoryError) as error:
         raise CorruptStore(f"{place} is not a valid record: {error}") from error
 
 

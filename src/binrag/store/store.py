@@ -20,7 +20,7 @@ from binrag.errors import BinragError, InvalidInput, UnsupportedMode
 from binrag.probe import Probe
 from binrag.protocols import Binarizer
 from binrag.storage import Database, Reading, Writing
-from binrag.store import autofit, writer
+from binrag.store import autofit, integrity, writer
 from binrag.store.adding import Encoding
 from binrag.store.batches import Spool, batches, checked_ids, checked_texts, length_of
 from binrag.store.encoding import CheckedEncoder, warn_of_truncated
@@ -37,6 +37,7 @@ from binrag.threads import Mutex, n_processors
 from binrag.types import (
     Document,
     Durability,
+    Finding,
     Float32,
     Hit,
     KeepVectors,
@@ -545,6 +546,24 @@ class Store:
             If there is a file at the path.
         """
         self._database.backup(Path(path))
+
+    def verify(self, progress: Progress = None) -> list[Finding]:
+        """Check the last commit's state: every record against its checksum, and the tables against each other.
+
+        Others read and write meanwhile. `binrag.verify` does the same for a file that cannot be opened any more.
+
+        Parameters
+        ----------
+        progress : bool, callable or None
+            As in `add`; what is counted is rows.
+
+        Returns
+        -------
+        list of Finding
+            Empty where all is sound. Damage is returned, not raised.
+        """
+        self._database.check_open()
+        return integrity.verify(self.path, progress)
 
     def close(self) -> None:
         """Close the store; again is no error. With the last handle, one file is left."""

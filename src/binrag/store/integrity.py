@@ -1,0 +1,372 @@
+"""`Store.verify`: everything a file holds, against its checksums, and its parts against each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from binrag.errors import BinragError, CorruptStore
+from binrag.indexes.flat import bytes_of
+from binrag.probe import Probe
+from binrag.registry import binarizer_from_record
+from binrag.storage import Head
+from binrag.storage.inspection import Inspection, Record, Rows, inspecting, unpacked
+from binrag.storage.tables import place_of
+from binrag.storage.vectors import decode_vectors, width_of
+from binrag.store.agreement import FEWEST, closeness
+from binrag.store.progress import progress_of
+from binrag.store.settings import Settings
+from binrag.store.space import VectorSpace
+from binrag.types import BLOCK, GROUP, Finding, Progress, UInt8
+
+_COMPARED = 128
+"""Rows of a block whose codes are made again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    rowid: int
+    generation: int
+    n_rows: int
+    n_bytes: int
+
+
+def verify(path: str | os.PathLike[str], progress: Progress = None) -> list[Finding]:
+    """Check a store file that may be too damaged to be opened; it is read only, and not changed.
+
+    Every page, record, block and checksum is looked at, and the tables are compared with each other. What is found is
+    returned, not raised, and the check goes on after it. A page of rows is in memory at a time.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+    progress : bool, callable or None
+        As in `Store.add`; what is counted is rows.
+
+    Returns
+    -------
+    list of Finding
+        Empty where all is sound.
+
+    Raises
+    ------
+    StoreNotFound
+    ReadOnlyStore
+        If the store's write-ahead log cannot be read where it is; the file was not looked at.
+    """
+    with inspecting(Path(path)) as inspection:
+        return list(dict.fromkeys(_Check(inspection).findings(progress)))
+
+
+@dataclass(slots=True)
+class _Check:
+    """One run through a file.
+
+    Attributes
+    ----------
+    head, settings, space
+        What is recorded; None where it is not sound, and then what depends on it is not checked.
+    blocks : dict
+        (part, no) to what is known of a block whose checksum is right.
+    """
+
+    inspection: Inspection
+    head: Head | None = None
+    settings: Settings | None = None
+    space: VectorSpace | None = None
+    blocks: dict[tuple[str, int], _Block] = field(default_factory=dict)
+    records: dict[str, Any] = field(default_factory=dict)
+    damaged: set[str] = field(default_factory=set)
+
+    def findings(self, progress: Progress) -> Iterator[Finding]:
+        """Yield what is found."""
+        yield from self.inspection.structure()
+        yield from self._meta()
+        yield from self._read_blocks()
+        n_rows = self.n_rows
+        yield from self._lay_out(n_rows)
+        with progress_of(progress, n_rows, "verifying") as report:
+            for first in range(0, n_rows, BLOCK):
+                stop = min(first + BLOCK, n_rows)
+                yield from self._rows(first, stop)
+                report(stop - first)
+        for table, first in (("documents", 0), ("vectors", 0), ("tail", n_rows // BLOCK * BLOCK)):
+            yield from self._strays(table, range(first, n_rows))
+        yield from self._sample(n_rows)
+
+    def is_whole(self, table: str) -> bool:
+        """Whether no rows were passed over that SQLite cannot read."""
+        return self.inspection.can_read(table) and not any(place.startswith(f"{table}, ") for place in self.damaged)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows ever appended, as the head says, or else as far as there is liveness."""
+        blocks = ((no, block) for (part, no), block in self.blocks.items() if part == "live")
+        covered = max((no * BLOCK + block.n_rows for no, block in blocks), default=0)
+        # a number that nothing bears out would have us look for rows for ever
+        is_borne_out = self.head is not None and self.head.n_rows <= covered + 2 * BLOCK
+        return self.head.n_rows if self.head is not None and is_borne_out else covered
+
+    # records of meta
+
+    def _meta(self) -> Iterator[Finding]:
+        seen = set()
+        for record in self.inspection.records("meta"):
+            if record.finding is not None:
+                self.damaged.add(record.finding.place)
+                yield record.finding
+                continue
+            key, _ = record.values or ("", b"")
+            seen.add(key)
+            value, finding = unpacked(record, 1, f"meta record {key!r}")
+            if finding is not None:
+                yield finding
+                continue
+            self.records[key] = value
+        needed = {"head", "settings", *(("binarizer",) if "space" in seen else ())}
+        for key in sorted(needed - seen if self.is_whole("meta") else set()):
+            if f"meta record {key!r}" not in self.damaged:
+                yield Finding("missing", f"meta record {key!r}", "a store needs it")
+        readers: dict[str, Callable[[Any], Any]] = {
+            "head": self._take_head,
+            "settings": self._take_settings,
+            "space": self._take_space,
+            "binarizer": lambda record: record and binarizer_from_record(record),
+            "encoder": self._check_encoder,
+            "probe": lambda record: record and Probe.from_record(record),
+            "auto_fit": lambda record: record and str(record["outcome"]),
+        }
+        for key, read in readers.items():
+            if key in self.records:
+                try:
+                    read(self.records[key])
+                except Exception as error:  # whatever a record that is none makes of the code that reads it
+                    shown = f"{type(error).__name__}: {error}"
+                    yield Finding("record", f"meta record {key!r}", f"it cannot be understood: {shown}")
+
+    def _take_head(self, record: Any) -> None:
+        head = Head(**record)
+        counts = (head.generation, head.n_rows, head.n_truncated, head.n_sampled, head.coded)
+        if not all(type(count) is int and count >= 0 for count in counts) or head.coded > head.generation:
+            raise CorruptStore(f"{record} are no counters of a store")
+        self.head = head
+
+    def _take_settings(self, record: Any) -> None:
+        settings = Settings(**record)
+        settings.check(is_new=False)
+        self.settings = settings
+
+    def _take_space(self, record: Any) -> None:
+        if "binarizer" not in self.records or self.head is None:
+            return
+        space = VectorSpace(record["dim"], record["similarity"], binarizer_from_record(self.records["binarizer"]))
+        if space.dim != space.binarizer.dim or space.similarity not in ("cosine", "dot"):
+            raise CorruptStore(f"{record} does not fit the binarizer, which is for {space.binarizer.dim} dimensions")
+        self.space = space
+
+    def _check_encoder(self, record: Any) -> None:
+        sizes = {len(record[side]) for side in ("document", "query")}
+        if len(sizes) != 1 or sizes.pop() % (4 * record["dim"]) or not isinstance(record["encoder_id"], str):
+            raise CorruptStore("its vectors are not of one length")
+
+    # blocks
+
+    def _read_blocks(self) -> Iterator[Finding]:
+        for record in self.inspection.records("blocks"):
+            if record.finding is not None:
+                self.damaged.add(record.finding.place)
+                yield record.finding
+                continue
+            part, no, generation, n_rows, data = record.values or ()
+            self.blocks[part, no] = _Block(record.key, generation, n_rows, len(data))
+            if self.head is not None and not 0 <= generation <= self.head.generation:
+                yield Finding("count", _block(part, no), f"generation {generation} was never committed")
+
+    def _lay_out(self, n_rows: int) -> Iterator[Finding]:
+        """Yield blocks that are missing, too many, or of the wrong size."""
+        if self.head is not None and self.head.n_rows > n_rows:
+            yield Finding("count", "meta record 'head'", f"n_rows is {self.head.n_rows}; there are not so many rows")
+        widths = self._widths(n_rows)
+        for part, (width, n_blocks) in widths.items():
+            for no in range(n_blocks):
+                if (part, no) in self.blocks:
+                    yield from self._misfits(part, no, width, min(BLOCK, n_rows - no * BLOCK))
+                elif _block(part, no) not in self.damaged and self.is_whole("blocks"):
+                    yield Finding("missing", _block(part, no), f"{n_rows} rows need it")
+        for part, no in self.blocks:
+            if part in widths and not 0 <= no < widths[part][1]:
+                yield Finding("extra", _block(part, no), f"{n_rows} rows do not need it")
+
+    def _widths(self, n_rows: int) -> dict[str, tuple[int, int]]:
+        """Return the bytes of a block and the number of blocks of every part whose shape is known."""
+        widths = {"live": (BLOCK // 8, -(-n_rows // BLOCK))}
+        if self.space is not None:
+            shape, n_full = self.space.binarizer.shape, n_rows // BLOCK
+            for part, width in (("codes", 8 * shape.n_words), ("rest", shape.n_rest), ("rescale", shape.n_rescale)):
+                widths[part] = width * BLOCK, n_full if width else 0
+        return widths
+
+    def _misfits(self, part: str, no: int, n_bytes: int, n_rows: int) -> Iterator[Finding]:
+        block = self.blocks[part, no]
+        if block.n_bytes != n_bytes:
+            yield Finding("record", _block(part, no), f"it has {block.n_bytes} bytes, expected {n_bytes}")
+            del self.blocks[part, no]
+        elif block.n_rows != n_rows:
+            yield Finding("count", _block(part, no), f"it has {block.n_rows} rows, expected {n_rows}")
+        elif part != "live" and self.head and block.generation < self.head.coded:
+            yield Finding("count", _block(part, no), f"it is older than the binarizer, of generation {self.head.coded}")
+
+    def _data(self, part: str, no: int) -> bytes | None:
+        block = self.blocks.get((part, no))
+        return None if block is None else self.inspection.block_data(block.rowid)
+
+    def _live(self, no: int) -> UInt8 | None:
+        """Return whether each row of a block lives, as 0 or 1; None if that is not known."""
+        data = self._data("live", no)
+        return None if data is None else np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
+
+    # rows
+
+    def _rows(self, first: int, stop: int) -> Iterator[Finding]:
+        """Check the rows of a block, or those of the tail, in all tables."""
+        live = self._live(first // BLOCK)
+        documents = Rows(range(first, stop))
+        for record in documents.read(self.inspection, "documents"):
+            yield from self._document(record)
+        vectors = Rows(range(first, stop))
+        kept: dict[int, bytes] = {}
+        for record in vectors.read(self.inspection, "vectors"):
+            yield from self._kept(record, kept, max(1, (stop - first) // _COMPARED))
+        yield from (*documents.findings, *vectors.findings)
+        if live is not None:
+            if live[stop - first :].any():
+                yield Finding("extra", _block("live", first // BLOCK), f"bits past its {stop - first} rows are set")
+            rows = set((first + np.flatnonzero(live[: stop - first])).tolist())
+            if self.inspection.can_read("documents"):
+                yield from documents.compared("document of row", rows)
+            if self.settings is not None and self.inspection.can_read("vectors"):
+                keeps = self.settings.keep_vectors != "none"
+                yield from vectors.compared("kept vector of row", rows if keeps else set())
+        if stop - first < BLOCK:
+            codes = yield from self._tail(range(first, stop))
+        else:
+            codes = self._codes(first, kept)
+        yield from self._compare_codes(first // BLOCK, codes, kept)
+
+    def _document(self, record: Record) -> Iterator[Finding]:
+        id_ = (record.values or ())[1]
+        place = f"document {id_!r} (row {record.key})"
+        metadata, finding = unpacked(record, 3, place)
+        if finding is not None:
+            yield finding
+        elif not isinstance(metadata, (dict, type(None))):
+            yield Finding("record", place, f"its metadata is a {type(metadata).__name__}, expected a map")
+
+    def _kept(self, record: Record, kept: dict[int, bytes], step: int) -> Iterator[Finding]:
+        (blob,) = record.values or ()
+        if self.space is None or self.settings is None or self.settings.keep_vectors in (None, "none"):
+            return
+        width = width_of(self.settings.keep_vectors, self.space.dim)
+        if len(blob) != width:
+            yield Finding("record", f"vector of row {record.key}", f"it has {len(blob)} bytes, expected {width}")
+        elif record.key % step == 0:
+            kept[record.key] = blob
+
+    def _tail(self, rows: range) -> Generator[Finding, None, dict[int, bytes]]:
+        tail, codes = Rows(rows), dict[int, bytes]()
+        for record in tail.read(self.inspection, "tail"):
+            words, rest, rescale = record.values or ()
+            widths = len(words), len(rest), len(rescale)
+            if self.space is not None:
+                shape = self.space.binarizer.shape
+                expected = 8 * shape.n_words, shape.n_rest, shape.n_rescale
+                if widths != expected:
+                    problem = f"its codes, rest and rescale have {widths} bytes, expected {expected}"
+                    yield Finding("record", f"tail row {record.key}", problem)
+                    continue
+            codes[record.key] = words + rest
+        yield from tail.findings
+        if self.inspection.can_read("tail"):
+            yield from tail.compared("tail row", set(rows))
+        return codes
+
+    def _codes(self, first: int, rows: Iterable[int]) -> dict[int, bytes]:
+        """Return the codes of some rows of a full block; none where they are not known."""
+        no = first // BLOCK
+        if self.space is None or ("codes", no) not in self.blocks:
+            return {}
+        shape = self.space.binarizer.shape
+        rest = self._data("rest", no) if shape.n_rest else b""
+        words = np.frombuffer(self._data("codes", no) or b"", "<u8").reshape(BLOCK // GROUP, shape.n_words, GROUP)
+        grouped = bytes_of(words, shape.by_tables)
+        if rest is None:
+            return {}
+        width = shape.n_rest
+        return {
+            row: grouped[(row - first) // GROUP, :, :, row % GROUP].tobytes()
+            + rest[(row - first) * width : (row - first + 1) * width]
+            for row in rows
+        }
+
+    def _compare_codes(self, no: int, codes: dict[int, bytes], kept: dict[int, bytes]) -> Iterator[Finding]:
+        """Compare codes with those that the kept vectors get, as far as kept vectors are close enough for that."""
+        rows = sorted(codes.keys() & kept.keys())
+        if self.space is None or self.settings is None or len(rows) < FEWEST:
+            return
+        stored = np.frombuffer(b"".join(codes[row] for row in rows), np.uint8).reshape(len(rows), -1)
+        keep = self.settings.keep_vectors or "int8"
+        try:
+            alike = closeness(
+                self.space, stored, decode_vectors([kept[row] for row in rows], keep, self.space.dim), keep
+            )
+        except BinragError:
+            return  # a vector that no code can be made of tells nothing about the one that is stored
+        if alike is not None:
+            problem = (
+                f"they are not those of the kept vectors: {alike:.0%} of what vectors of theirs would have in common"
+            )
+            yield Finding("code", f"the codes of rows {rows[0]} to {rows[-1]}", problem)
+
+    def _strays(self, table: str, rows: range) -> Iterator[Finding]:
+        for first, stop in ((-(2**63), rows.start), (rows.stop, 2**63 - 1)):
+            for record in self.inspection.records(table, first, stop):
+                yield record.finding or Finding(
+                    "extra",
+                    f"{table}, row {record.key}",
+                    f"rows {rows.start} to {rows.stop - 1} are all that there can be",
+                )
+
+    def _sample(self, n_rows: int) -> Iterator[Finding]:
+        rows: dict[int, set[int]] = {}
+        n_sampled = 0
+        for record in self.inspection.records("sample"):
+            n_sampled += 1
+            if record.finding is not None:
+                self.damaged.add(record.finding.place)
+                yield record.finding
+                continue
+            row, blob = record.values or ()
+            place = f"sampled vector of row {row}"
+            if record.key != place_of(row):
+                yield Finding("record", place, f"its place is {record.key}, expected {place_of(row)}")
+            if self.space is not None and len(blob) != width_of("float16", self.space.dim):
+                yield Finding("record", place, f"it has {len(blob)} bytes")
+            rows.setdefault(row // BLOCK, set()).add(row)
+        if self.head is not None and self.is_whole("sample") and n_sampled != self.head.n_sampled:
+            problem = f"n_sampled is {self.head.n_sampled}, there are {n_sampled} sampled vectors"
+            yield Finding("count", "meta record 'head'", problem)
+        for no, some in sorted(rows.items()):
+            live = self._live(no)
+            dead = set() if live is None else {row for row in some if not live[row % BLOCK]}
+            for row in sorted(dead if 0 <= no * BLOCK < n_rows else some):
+                yield Finding("extra", f"sampled vector of row {row}", "no document lives there")
+
+
+def _block(part: str, no: int) -> str:
+    return f"block {no} of part {part!r}"

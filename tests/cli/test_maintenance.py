@@ -1,0 +1,56 @@
+"""Commands that look after a store's file."""
+
+import json
+import sqlite3
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from binrag import Store
+from binrag.cli import main
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def kb(tmp_path):
+    path = tmp_path / "kb.binrag"
+    with Store.open(path) as store:
+        store.add([f"text {i}" for i in range(30)], ids=[f"d{i}" for i in range(30)], vectors=np.eye(30) + 0.1)
+    return path
+
+
+def damage(path, statement):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(statement)
+        connection.commit()
+
+
+def test_verify_says_that_a_store_is_sound_or_what_is_wrong(run, kb):
+    assert run("verify", kb) == (0, "sound\n", "")
+    assert run("verify", kb, "--json") == (0, "[]\n", "")
+    damage(kb, "UPDATE documents SET text = 'other' WHERE row = 3")
+    code, out, _ = run("verify", kb)
+    assert code == 3
+    assert out.splitlines()[0].startswith("checksum: document 'd3' (row 3): ")
+    code, out, _ = run("verify", kb, "--json")
+    assert (code, [finding["place"] for finding in json.loads(out)]) == (3, ["document 'd3' (row 3)"])
+
+
+def test_verify_describes_what_is_no_store_at_all(run, tmp_path):
+    (tmp_path / "letter.txt").write_text("dear reader, " * 1000)
+    code, out, _ = run("verify", "letter.txt")
+    assert code == 3
+    assert "file is not a database" in out
+    assert run("verify", "nothing.binrag")[0] == 1
