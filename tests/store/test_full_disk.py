@@ -1,6 +1,7 @@
 """Disks that are full, that fail and that may not be written: typed errors, nothing acknowledged lost, and on again."""
 
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,11 +93,11 @@ def test_a_load_in_commits_keeps_those_before_the_full_disk(path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of two megabytes, for those who may mount one."""
+    """A file system of three megabytes, for those who may mount one."""
     folder = tmp_path / "disk"
     folder.mkdir()
     try:
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", folder], capture_output=True)
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", folder], capture_output=True)
     except OSError:
         pytest.skip("this system has no mount")
     if done.returncode:
@@ -107,7 +108,7 @@ def small_disk(tmp_path):
 
 def fill_up(folder):
     """Write files until there is no room; return them."""
-    ballast = folder / f"ballast{len(list(folder.iterdir()))}"
+    ballast = folder / f"more ballast {time.monotonic_ns()}"
     with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
         while True:
             file.write(bytes(1000))
@@ -116,7 +117,8 @@ def fill_up(folder):
 
 @pytest.mark.parametrize("durability", ["commit", "os"])
 def test_a_disk_that_is_really_full(small_disk, durability):
-    path = small_disk / "store.binrag"
+    path, ballast = small_disk / "store.binrag", [small_disk / "ballast"]
+    ballast[0].write_bytes(bytes(1_200_000))
     store = Store.open(path, durability=durability, **SETTINGS)
     filled(store)
     expected = ids(store)
@@ -125,7 +127,7 @@ def test_a_disk_that_is_really_full(small_disk, durability):
             store.add(["x" * 20_000], ids=[f"x{i}"], vectors=vectors_of(1, DIM))
             expected.append(f"x{i}")
     assert len(expected) > 22
-    ballast = fill_up(small_disk)
+    ballast += fill_up(small_disk)
     assert ids(store) == expected
     store.close()
     ballast += fill_up(small_disk)
