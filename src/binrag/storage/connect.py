@@ -75,7 +75,7 @@ _refused: set[tuple[int, int]] = set()
 def refuse(path: Path) -> None:
     """Refuse a file from now on in this process: it was forked inside a transaction on it."""
     with suppress(OSError):
-        _refused.add(_identity(path))
+        _refused.add(identity(path))
 
 
 def refusal(path: Path) -> StoreClosed:
@@ -86,9 +86,16 @@ def refusal(path: Path) -> StoreClosed:
     )
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
+def identity(path: Path) -> tuple[int, int]:
+    """Return the device and the inode of a file: the same ones for as long as somebody has it open."""
+    status = os.stat(path)  # noqa: PTH116 (a third of the time, for every search)
     return status.st_dev, status.st_ino
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the logs of a store that somebody removed: a new one at its path would share them with its handles."""
+    for suffix in ("-wal", "-shm", "-journal"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
 def connect(path: Path, options: str, timeout: float = BUSY_MILLISECONDS / 1000) -> sqlite3.Connection:
@@ -99,7 +106,7 @@ def connect(path: Path, options: str, timeout: float = BUSY_MILLISECONDS / 1000)
     StoreClosed
         In a child that was forked inside a transaction on this file.
     """
-    if _refused and path.exists() and _identity(path) in _refused:
+    if _refused and path.exists() and identity(path) in _refused:
         raise refusal(path)
     uri = f"{path.absolute().as_uri()}?{options}"
     connection = sqlite3.connect(

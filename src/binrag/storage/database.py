@@ -74,6 +74,7 @@ class Database:
         ------
         StoreNotFound, StoreExists, NotAStore, FormatVersionError, ReadOnlyStore, StoreLocked
         """
+        path = path.absolute()  # the working directory may be another when the next connection is made
         if path.is_dir():
             raise NotAStore(f"{path} is a folder, expected a file")
         if not path.exists() and mode in ("r", "rw"):
@@ -110,6 +111,8 @@ class Database:
         lock = WriterLock(path)
         lock.acquire(lock_timeout)
         try:
+            if not path.exists():
+                connect.remove_leftovers(path)
             with closing(connect.connect(path, "mode=rwc")) as connection:
                 if not connect.is_blank(connection):
                     if mode == "x":
@@ -177,6 +180,7 @@ class Database:
         self._lock(state)
         epoch = state.epoch
         try:
+            state.check_same_file()
             with translated(self.path):
                 writer = self._writer(state)
                 writer.execute("BEGIN IMMEDIATE")
@@ -187,6 +191,7 @@ class Database:
                 if state.epoch is not epoch:
                     raise StoreClosed(f"{self.path}: a forked child cannot commit its parent's transaction")
                 self._check_standing(state.writing)
+                state.check_same_file()
                 with translated(self.path):
                     state.writing.finish()
                     writer.execute("COMMIT")
@@ -298,6 +303,7 @@ class Database:
         """Leave one file behind, in rollback-journal mode, if no other handle is open."""
         if not self._is_sound or self._options != "mode=rw" or not os.access(self.path, os.W_OK):
             return
+        state.check_same_file()
         if not self.writable:
             with closing(connect.connect(self.path, "mode=rw")) as connection:
                 if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
