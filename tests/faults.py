@@ -118,7 +118,7 @@ def observed(path):
     """What can be seen of a store: documents, answers of a scan, counters; and it has to be sound."""
     with Store.open(path, lock_timeout=30, **SETTINGS) as store:
         check_sound(store)
-        with store._database.reading() as reading:
+        with store._handle.database.reading() as reading:
             head = reading.head()
         answers = store.search_batch(vectors_of(3, DIM, seed=5), k=8, n_candidates=12)
         return documents_of(store), answers, (head.generation, head.n_rows), store.info().binarizer

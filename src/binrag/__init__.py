@@ -58,17 +58,29 @@ from binrag.protocols import Encoder
 from binrag.store import Store
 from binrag.store.integrity import verify
 from binrag.store.warming import warmup
-from binrag.types import Document, Finding, Hit, StoreInfo, StoreStats, Training, TrainingGain
+from binrag.types import (
+    ALL_TENANTS,
+    Compaction,
+    Document,
+    Finding,
+    Hit,
+    StoreInfo,
+    StoreStats,
+    Training,
+    TrainingGain,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ALL_TENANTS",
     "All",
     "And",
     "Any",
     "AutoFitWarning",
     "BinarizerMismatch",
     "BinragError",
+    "Compaction",
     "Contains",
     "CorruptStore",
     "DimensionMismatch",

@@ -9,7 +9,7 @@ from binrag.indexes import FlatIndex
 from binrag.indexes.flat import TILE
 from binrag.ranking.rescore import rescore_codes, rescore_vectors
 from binrag.threads import in_threads
-from binrag.types import Candidates, Float32, Query
+from binrag.types import Candidates, Float32, Query, UInt64
 
 __all__ = ["TILE", "default_candidates", "default_reads", "rescore", "retrieve", "retrieve_batch"]
 
@@ -56,10 +56,15 @@ def retrieve(index: FlatIndex, query: Query, n_candidates: int) -> Candidates:
 
 
 def retrieve_batch(
-    index: FlatIndex, queries: Sequence[Query], n_candidates: int, *, n_threads: int = 1
+    index: FlatIndex,
+    queries: Sequence[Query],
+    n_candidates: int,
+    allowed: UInt64 | None = None,
+    *,
+    n_threads: int = 1,
 ) -> list[Candidates]:
-    """Return what `retrieve` does for each query, whatever the number of threads."""
-    nearest = index.retrieve_batch(queries, n_candidates, n_threads=n_threads)
+    """Return what `retrieve` does for each query, of allowed rows, whatever the number of threads."""
+    nearest = index.retrieve_batch(queries, n_candidates, allowed, n_threads=n_threads)
     rescored = [
         partial(rescore_codes, index.codes, index.rest, index.rescale, query, found.rows)
         for query, found in zip(queries, nearest, strict=True)

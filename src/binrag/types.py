@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -24,6 +25,21 @@ Durability: TypeAlias = Literal["commit", "os"]
 Similarity: TypeAlias = Literal["cosine", "dot"]
 Progress: TypeAlias = bool | Callable[[int, int | None], None] | None
 
+
+class AllTenants(Enum):
+    """The type of `ALL_TENANTS`."""
+
+    ALL_TENANTS = "all tenants"
+
+    def __repr__(self) -> str:
+        return "ALL_TENANTS"
+
+
+ALL_TENANTS = AllTenants.ALL_TENANTS
+"""What a call takes as `tenant` to look at the documents of all tenants, the unnamed one among them."""
+
+Tenant: TypeAlias = str | AllTenants | None
+
 GROUP = 16
 """Rows whose scan words are interleaved."""
 
@@ -43,11 +59,14 @@ class Document:
         The text; ``None`` where only a vector was given.
     metadata : dict
         What was stored with it; empty if nothing was.
+    tenant : str or None
+        Whose document it is; None for the unnamed tenant.
     """
 
     id: str
     text: str | None
     metadata: Metadata = field(default_factory=dict)
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +84,15 @@ class Hit:
         The document's text.
     metadata : dict
         The document's metadata.
+    tenant : str or None
+        Whose document it is; None for the unnamed tenant.
     """
 
     id: str
     score: float
     text: str | None
     metadata: Metadata = field(default_factory=dict)
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +337,8 @@ class StoreStats:
         Bytes of the sampled vectors, at most 4,096, that a probe looks at.
     text_disk_bytes : int
         Bytes of texts, metadata and ids on disk.
+    column_disk_bytes : int
+        Bytes on disk of metadata by key, which filters are evaluated on.
     training_gain : TrainingGain or None
         What fitting codes would gain; None for fewer than 500 sampled documents or 64 dimensions.
     """
@@ -328,6 +352,7 @@ class StoreStats:
     vector_disk_bytes: int
     sample_disk_bytes: int
     text_disk_bytes: int
+    column_disk_bytes: int
     training_gain: TrainingGain | None = None
 
 
@@ -384,3 +409,24 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.place}: {self.problem}"
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What compacting a store came to.
+
+    Attributes
+    ----------
+    bytes_before, bytes_after : int
+        Size of the file, its write-ahead log included.
+    n_dropped : int
+        Dead rows that are gone.
+    was_held_back : bool
+        Whether a reader still looked at what was there before, so that the file did not get shorter yet. It will when
+        that reader is done: at a later checkpoint, or when the last handle closes.
+    """
+
+    bytes_before: int
+    bytes_after: int
+    n_dropped: int
+    was_held_back: bool

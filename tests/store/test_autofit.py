@@ -46,10 +46,10 @@ def fitted(store):
 def check_codes(store, before=None):
     """All codes of rows that were there at the fit are those of the file's binarizer, of the vectors that it keeps."""
     store.refresh()
-    index, space = store._snapshot.index, store._snapshot.space
+    index, space = store._handle.snapshot.index, store._handle.snapshot.space
     assert space.binarizer.component_id == store.info().binarizer
     rows = np.flatnonzero(np.unpackbits(index.live.view(np.uint8), bitorder="little")[: index.n_rows])[:before]
-    with store._database.reading() as reading:
+    with store._handle.database.reading() as reading:
         vectors = decode_vectors(reading.vectors(rows.tolist()), "int8", space.dim)
     expected = space.binarizer.transform(space.prepared(vectors))
     grouped = index.codes[rows // 16, :, :, rows % 16].reshape(len(rows), -1)
@@ -110,7 +110,7 @@ def test_the_codes_find_more_than_signs(path, tmp_path, soon):
     with Store.open(path) as store:
         add(store, 0, 2000)
         store.refresh()
-        assert recall(store._snapshot.space.binarizer, "b") > recall("sign", "a") + 0.1
+        assert recall(store._handle.snapshot.space.binarizer, "b") > recall("sign", "a") + 0.1
 
 
 @pytest.mark.parametrize(("dim", "needed"), [(64, 5000), (1200, 5000), (1201, 5004), (4096, 16584)])
@@ -152,8 +152,8 @@ def test_in_a_transaction_it_waits_for_the_commit(path, soon):
         with store.transaction():
             add(store, 0, N)
             assert not fitted(store)
-            with store._database.reading(own_writes=True) as reading:
-                assert store._space_of(reading).binarizer.component_id == "sign"
+            with store._handle.database.reading(own_writes=True) as reading:
+                assert store._handle.space_of(reading).binarizer.component_id == "sign"
         assert fitted(store)
         check_codes(store)
 

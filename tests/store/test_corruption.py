@@ -50,7 +50,7 @@ def read_everything(path):
         list(store.iter())
         store.info()
         store.stats()
-        with store._database.reading() as reading:
+        with store._handle.database.reading() as reading:
             reading.sample()
 
 

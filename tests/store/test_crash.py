@@ -45,7 +45,7 @@ def at_statement(path, stop):
         if n == stop:
             os._exit(9)
 
-    store._database._writer(store._database._state).set_trace_callback(count)
+    store._handle.database._writer(store._handle.database._state).set_trace_callback(count)
     work(store)
 
 def at_step(path, stop, torn):

@@ -11,7 +11,7 @@ from binrag.cli import main
 
 
 def pragma(store, name):
-    database = store._database
+    database = store._handle.database
     return database._writer(database._state).execute(f"PRAGMA {name}").fetchone()[0]
 
 

@@ -144,7 +144,7 @@ def write(name):
         for i in range(40):
             (store if i % 2 else other).add(ids=[f"{name}{i}"], vectors=[[1, 1, i]])
 
-store._database._lock_timeout = 60
+store._handle.database._lock_timeout = 60
 sys.stdout.flush()
 pid = os.fork()
 write("p" if pid else "c")
@@ -285,7 +285,7 @@ def write():
 threads = [threading.Thread(target=target, daemon=True) for target in (search, search, search, write)]
 for thread in threads:
     thread.start()
-store._database._lock_timeout = 60
+store._handle.database._lock_timeout = 60
 
 def work():
     import faulthandler

@@ -24,7 +24,7 @@ def ids(store):
 @contextmanager
 def no_room(store, n_pages=2):
     """Let the store's file grow by a few pages only."""
-    writer = store._database._writer(store._database._state)
+    writer = store._handle.database._writer(store._handle.database._state)
     n = writer.execute("PRAGMA page_count").fetchone()[0]
     writer.execute(f"PRAGMA max_page_count = {n + n_pages}")
     yield

@@ -264,7 +264,7 @@ def test_the_working_directory_may_change(tmp_path, monkeypatch):
         put(store, "a")
         monkeypatch.chdir(tmp_path / "elsewhere")
         found = []
-        with store._database.reading():  # so that the thread needs a connection of its own
+        with store._handle.database.reading():  # so that the thread needs a connection of its own
             thread = threading.Thread(target=lambda: found.append(store.count()))
             thread.start()
             thread.join()

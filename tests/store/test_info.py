@@ -187,7 +187,7 @@ def test_the_last_handle_leaves_one_file(path, modes):
         store.add(vectors=np.eye(3))
     handles = [Store.open(path, mode) for mode in modes]
     for handle in handles:
-        if handle._database.writable:
+        if handle._handle.database.writable:
             handle.add(vectors=np.eye(3))
         assert len(handle.search(np.ones(3), k=50)) == handle.count()
     n = handles[0].count()
@@ -222,6 +222,7 @@ USES = {
     "search_batch": lambda store: store.search_batch([np.ones(3)]),
     "get": lambda store: store.get(["0"]),
     "delete": lambda store: store.delete(["0"]),
+    "update_metadata": lambda store: store.update_metadata({"a": 1}, ["a"]),
     "count": lambda store: store.count(),
     "iter": lambda store: list(store.iter()),
     "transaction": lambda store: store.transaction().__enter__(),

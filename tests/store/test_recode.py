@@ -56,7 +56,7 @@ def answers(store):
 def codes(store):
     """Codes of the live rows as a search has them."""
     store.refresh()
-    index, space = store._snapshot.index, store._snapshot.space
+    index, space = store._handle.snapshot.index, store._handle.snapshot.space
     bits = np.unpackbits(index.live.view(np.uint8), bitorder="little")[: index.n_rows]
     rows = np.flatnonzero(bits)
     data = index.codes[rows // 16, :, :, rows % 16]
@@ -83,11 +83,11 @@ def test_a_store_with_a_binarizer_of_ones_own(path, keep):
         hits = store.search(QUERIES[0], k=20, n_candidates=N)
         assert [hit.score for hit in hits] == pytest.approx(sorted(products, reverse=True)[:20], abs=0.01)
         assert [hit.score for hit in hits] == pytest.approx([products[ids.index(hit.id)] for hit in hits], abs=0.01)
-    assert parts(path) == {"codes", "rest", "rescale", "live"}
+    assert parts(path) == {"codes", "rest", "rescale", "live", "metadata"}
     for again in ({}, {"binarizer": LevelBinarizer(DIM, 0.125)}, {"binarizer": "test-levels", "code_bytes": DIM + 10}):
         with Store.open(path, **again) as store:
             assert answers(store) == expected
-            assert store._snapshot.space.binarizer.shift == 0.125
+            assert store._handle.snapshot.space.binarizer.shift == 0.125
 
 
 MADE = {
@@ -377,7 +377,7 @@ PEER = "from level_binarizer import LevelBinarizer; from binrag import registry;
 def test_readers_in_another_process_see_the_old_codes_then_the_new(path, peer):
     other = peer()
     other.run(PEER)
-    name = "result = store.refresh() and store._snapshot.space.binarizer.component_id"
+    name = "result = store.refresh() and store._handle.snapshot.space.binarizer.component_id"
     search = "result = [hit.id for hit in store.search(np.ones(24), k=50, n_candidates=60)]"
     with Store.open(path, keep_vectors="none") as store:
         fill(store)
@@ -424,10 +424,10 @@ def test_killed_in_the_middle(path, peer):
 
 
 def sample_of(store):
-    with store._database.reading() as reading:
+    with store._handle.database.reading() as reading:
         rows = [row for row, _ in reading.sample()]
         assert reading.head().n_sampled == len(rows)
-        return rows, store._space_of(reading).sample(reading)
+        return rows, store._handle.space_of(reading).sample(reading)
 
 
 @pytest.mark.parametrize("keep", ["none", "int8", "float16"])

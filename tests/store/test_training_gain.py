@@ -60,8 +60,8 @@ def test_what_the_codes_find_now_is_what_a_search_finds(path, tmp_path, kind):
     with Store.open(path, keep_vectors="float16") as store:
         store.add(vectors=ROWS[:N])
         store.train_binarizer(kind)
-        gain, space = store.stats().training_gain, store._snapshot.space
-        with store._database.reading() as reading:
+        gain, space = store.stats().training_gain, store._handle.snapshot.space
+        with store._handle.database.reading() as reading:
             documents, queries = split(space.sample(reading))
     exact = np.argsort(-(queries @ documents.T), axis=1)[:, :10].tolist()
     with Store.open(tmp_path / "alone", binarizer=space.binarizer, keep_vectors="none") as alone:

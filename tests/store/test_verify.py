@@ -100,7 +100,7 @@ def renewed(key, change):
     """Change a record of meta and its checksum with it: sound bytes, wrong words."""
 
     def damage(path):
-        with Store.open(path, "r") as store, store._database.reading() as reading:
+        with Store.open(path, "r") as store, store._handle.database.reading() as reading:
             record = pack(change(reading.get(key)))
         sql(path, ("UPDATE meta SET value = ?, checksum = ? WHERE key = ?", (record, checksum(key, record), key)))
 

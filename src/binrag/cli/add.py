@@ -112,6 +112,7 @@ def _open(options: argparse.Namespace, existing: StoreInfo | None, records: list
         auto_fit=options.auto_fit,
         durability=options.durability,
         lock_timeout=options.lock_timeout,
+        tenant=options.tenant,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -10,9 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from binrag.cli.output import as_json, bytes_as_text, document_as_text, hits_as_json, hits_as_text
+from binrag.cli.output import as_dict, as_json, bytes_as_text, document_as_text, hits_as_json, hits_as_text
+from binrag.errors import InvalidFilter
 from binrag.store import Store
 from binrag.store.warming import warmup
+from binrag.types import ALL_TENANTS
 
 
 def open_for_questions(path: str, encoder: str | None) -> Store:
@@ -33,24 +36,39 @@ def quiet_loading(encoder: str | None) -> None:
             sys.modules["huggingface_hub"].utils.disable_progress_bars()
 
 
+def selection(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments `where` and `tenant` of a call.
+
+    Raises
+    ------
+    InvalidFilter
+        If the filter is not JSON.
+    """
+    try:
+        where = None if options.where is None else json.loads(options.where)
+    except ValueError as error:
+        raise InvalidFilter(f'--where is not JSON: {error}; expected something like {{"lang": "en"}}') from None
+    return {"where": where, "tenant": ALL_TENANTS if options.all_tenants else options.tenant}
+
+
 def search(options: argparse.Namespace) -> int:
     """Print the hits of one question."""
     with open_for_questions(options.store, options.encoder) as store:
-        hits = store.search(" ".join(options.query), options.k, n_candidates=options.n_candidates)
+        hits = store.search(" ".join(options.query), options.k, n_candidates=options.n_candidates, **selection(options))
     print(hits_as_json(hits) if options.json else hits_as_text(hits))
     return 0
 
 
 def ask(options: argparse.Namespace) -> int:
     """Answer one question a line until the input ends or a line is empty."""
-    interactive = sys.stdin.isatty()
+    interactive, chosen = sys.stdin.isatty(), selection(options)
     with open_for_questions(options.store, options.encoder) as store:
         if interactive:
-            print(f"{store.count():,} documents; an empty line ends", file=sys.stderr)
+            print(f"{store.count(**chosen):,} documents; an empty line ends", file=sys.stderr)
         while question := _next_question(interactive):
-            hits = store.search(question, options.k, n_candidates=options.n_candidates)
+            hits = store.search(question, options.k, n_candidates=options.n_candidates, **chosen)
             print(
-                as_json({"query": question, "hits": [asdict(h) for h in hits]}) if options.json else hits_as_text(hits)
+                as_json({"query": question, "hits": [as_dict(h) for h in hits]}) if options.json else hits_as_text(hits)
             )
             sys.stdout.flush()
     return 0
@@ -71,9 +89,9 @@ def _next_question(interactive: bool) -> str:
 def get(options: argparse.Namespace) -> int:
     """Print documents; 1 if one of them is missing."""
     with Store.open(options.store, "r") as store:
-        documents = store.get(options.ids)
+        documents = store.get(options.ids, tenant=options.tenant)
     if options.json:
-        print(as_json([asdict(document) for document in documents]))
+        print(as_json([as_dict(document) for document in documents]))
     else:
         for document in documents:
             print(document_as_text(document))
@@ -86,7 +104,7 @@ def get(options: argparse.Namespace) -> int:
 def delete(options: argparse.Namespace) -> int:
     """Delete documents and print how many there were."""
     with Store.open(options.store, "rw", lock_timeout=options.lock_timeout) as store:
-        n = store.delete(options.ids)
+        n = store.delete(options.ids or None, **selection(options))
     print(as_json({"deleted": n}) if options.json else f"deleted {n:,}")
     return 0
 
@@ -94,7 +112,7 @@ def delete(options: argparse.Namespace) -> int:
 def count(options: argparse.Namespace) -> int:
     """Print the number of documents."""
     with Store.open(options.store, "r") as store:
-        n = store.count()
+        n = store.count(**selection(options))
     print(as_json({"count": n}) if options.json else n)
     return 0
 

@@ -27,9 +27,17 @@ def _plain(value: Any) -> str:
     raise TypeError(f"cannot print a {type(value).__name__} as JSON")
 
 
+def as_dict(found: Document | Hit) -> dict[str, Any]:
+    """Return a document's or a hit's fields; the tenant if it has a name."""
+    fields = asdict(found)
+    if found.tenant is None:
+        del fields["tenant"]
+    return fields
+
+
 def hits_as_json(hits: Iterable[Hit]) -> str:
     """Return hits as a JSON list."""
-    return as_json([asdict(hit) for hit in hits])
+    return as_json([as_dict(hit) for hit in hits])
 
 
 def snippet(text: str | None, width: int) -> str:
@@ -51,7 +59,8 @@ def hits_as_text(hits: Iterable[Hit], indent: str = "") -> str:
 
 def document_as_text(document: Document) -> str:
     """Return a document with its metadata."""
-    lines = [f"id: {document.id}", *(f"{key}: {value}" for key, value in document.metadata.items())]
+    named = [] if document.tenant is None else [f"tenant: {document.tenant}"]
+    lines = [f"id: {document.id}", *named, *(f"{key}: {value}" for key, value in document.metadata.items())]
     return "\n".join([*lines, "", document.text or "(no text)"])
 
 

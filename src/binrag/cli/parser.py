@@ -56,6 +56,7 @@ def _add_add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument("store", help="the store's file; created if missing")
     command.add_argument("input", nargs="*", default=["-"], help="files of JSON lines; - is standard input (default)")
     command.add_argument("--encoder", help=f"model name or folder (default: the recorded one, else {DEFAULT_ENCODER})")
+    command.add_argument("--tenant", help="whose documents they are (default: the unnamed tenant's)")
     command.add_argument("--on-error", choices=["fatal", "skip"], default="fatal", help="what to do at a bad line")
     command.add_argument("--batch-size", type=int, default=256, help="texts encoded at once (default: %(default)s)")
     command.add_argument("--commit-every", type=int, default=1000, help="documents a commit (default: %(default)s)")
@@ -95,14 +96,17 @@ def _add_readers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
         searching.add_argument("-k", type=int, default=5, help="hits to return (default: %(default)s)")
         searching.add_argument("--n-candidates", type=int, help="rows scored by the float query")
         searching.add_argument("--encoder", help="model name or folder (default: the one recorded in the store)")
+        _add_selection(searching)
         searching.add_argument("--json", action="store_true", help="print JSON")
     get = command("get", commands.get, "print documents by id")
     get.add_argument("store", help="the store's file")
     get.add_argument("ids", nargs="+", metavar="id", help="the documents' ids")
+    get.add_argument("--tenant", help="whose documents (default: those of the unnamed tenant)")
     get.add_argument("--json", action="store_true", help="print JSON")
-    delete = command("delete", commands.delete, "delete documents by id")
+    delete = command("delete", commands.delete, "delete documents by id, or those that match a filter")
     delete.add_argument("store", help="the store's file")
-    delete.add_argument("ids", nargs="+", metavar="id", help="the documents' ids")
+    delete.add_argument("ids", nargs="*", metavar="id", help="the documents' ids")
+    _add_selection(delete)
     delete.add_argument("--lock-timeout", type=float, default=10.0, help="seconds to wait for another writer")
     delete.add_argument("--json", action="store_true", help="print JSON")
     for name, run, text in (
@@ -113,6 +117,8 @@ def _add_readers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
         reader = command(name, run, text)
         reader.add_argument("store", help="the store's file")
         reader.add_argument("--json", action="store_true", help="print JSON")
+        if name == "count":
+            _add_selection(reader)
     warm = command("warmup", commands.warm, "compile what adding and searching need, so that the first call is quick")
     warm.add_argument("store", nargs="?", help="a store, for its codes (default: signs and what comes with binrag)")
     warm.add_argument("--json", action="store_true", help="print JSON")
@@ -120,6 +126,15 @@ def _add_readers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
         "demo", demo, "build a store from the standard library's documentation and ask it three questions"
     )
     demonstration.add_argument("store", nargs="?", default="demo.binrag", help="the file (default: %(default)s)")
+
+
+def _add_selection(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--where", metavar="JSON", help='only documents whose metadata match: {"year": {"$gte": 2020}}'
+    )
+    whose = command.add_mutually_exclusive_group()
+    whose.add_argument("--tenant", help="whose documents (default: those of the unnamed tenant)")
+    whose.add_argument("--all-tenants", action="store_true", help="the documents of all tenants")
 
 
 def _add_train(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -30,6 +30,9 @@ from binrag.types import Durability, Mode
 
 _CHECKPOINT_BYTES = 16 * 2**20
 
+_MAX_WAIT = 10.0
+"""Seconds that giving space back waits for readers, at most."""
+
 
 class Database:
     """A store file, opened in a mode; see `Database.open`."""
@@ -262,6 +265,42 @@ class Database:
         finally:
             writer.execute(f"PRAGMA busy_timeout = {connect.BUSY_MILLISECONDS}")
         state.checkpoint_mark = size if busy else 0
+
+    def vacuum(self) -> bool:
+        """Give free pages back to the file system, in place; return whether a reader held that back.
+
+        The file gets shorter once no reader looks at what was there before: then here, or at a later checkpoint.
+
+        Raises
+        ------
+        ReadOnlyStore, StoreLocked, StorageFull, UnsupportedMode
+        """
+        with self._exclusive() as (state, writer), translated(self.path):
+            writer.execute("VACUUM")
+            writer.execute(f"PRAGMA busy_timeout = {int(1000 * min(self._lock_timeout, _MAX_WAIT))}")
+            try:
+                (busy, _, _) = writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                writer.execute(f"PRAGMA busy_timeout = {connect.BUSY_MILLISECONDS}")
+            state.checkpoint_mark = connect.wal_bytes(self.path)
+        return bool(busy)
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[tuple[Process, sqlite3.Connection]]:
+        """Hold the writer lock, outside any transaction."""
+        self.check_writable()
+        state = self._here()
+        if state.owner == threading.get_ident():
+            raise UnsupportedMode("this cannot be done inside transaction(); leave the with block first")
+        self._lock(state)
+        epoch = state.epoch
+        try:
+            with translated(self.path):
+                writer = self._writer(state)
+            yield state, writer
+        finally:
+            if state.epoch is epoch:
+                self._unlock(state)
 
     def file_bytes(self) -> int:
         """Return the size of the file and its write-ahead log."""

@@ -70,6 +70,12 @@ TABLES = (
     "CREATE INDEX blocks_by_generation ON blocks (generation)",
 )
 
+
+def definition_of(table: str) -> str:
+    """Return the SQL that makes a table."""
+    return next(sql for sql in TABLES if _normal(sql).startswith(f"CREATE TABLE {table} "))
+
+
 _DEFINED = re.compile(r"CREATE (TABLE|INDEX) (\w+)(?: ON (\w+))?")
 
 Entry = tuple[str, str, str, str | None]

@@ -36,7 +36,11 @@ class Head:
     n_sampled : int
         Vectors in the sample.
     coded : int
-        Generation whose transaction chose the binarizer of all codes: with the first vector, or by recoding.
+        Generation whose transaction wrote all codes there were: with the first vector, by recoding, or by compacting.
+    numbered : int
+        Generation of the last compaction, which gave rows other numbers; 0 before the first.
+    n_named : int
+        Rows ever appended for a tenant that has a name.
     """
 
     generation: int = 0
@@ -44,6 +48,8 @@ class Head:
     n_truncated: int = 0
     n_sampled: int = 0
     coded: int = 0
+    numbered: int = 0
+    n_named: int = 0
 
 
 _COUNTERS = tuple(field.name for field in fields(Head))
@@ -104,10 +110,12 @@ class Reading:
 
     def count(self, tenant: str | None) -> int:
         """Count a tenant's documents, or all with None."""
-        query = "SELECT count(*) FROM documents"
-        if tenant is not None:
-            query += " WHERE tenant = ?"
-        return int(self._connection.execute(query, () if tenant is None else (tenant,)).fetchone()[0])
+        if tenant and not self.head().n_named:
+            return 0
+        if tenant is None or not self.head().n_named:
+            return sum(int.from_bytes(block.data, "little").bit_count() for block in self.blocks("live"))
+        query = "SELECT count(*) FROM documents WHERE tenant = ?"
+        return int(self._connection.execute(query, (tenant,)).fetchone()[0])
 
     def documents_by_id(self, tenant: str, ids: Sequence[str]) -> dict[str, Document]:
         """Return the documents that exist, by id."""
@@ -118,6 +126,14 @@ class Reading:
                 found[document.id] = document
         return found
 
+    def rows_by_id(self, tenant: str, ids: Sequence[str]) -> list[int]:
+        """Return the rows of the documents of these ids that exist, each once."""
+        rows: list[int] = []
+        for some, marks in _chunks(list(dict.fromkeys(ids))):
+            find = f"SELECT row FROM documents WHERE tenant = ? AND id IN ({marks})"
+            rows += [row for (row,) in self._connection.execute(find, (tenant, *some))]
+        return rows
+
     def documents_by_row(self, rows: Sequence[int]) -> list[Document]:
         """Return the documents of these rows, in this order.
 
@@ -126,10 +142,18 @@ class Reading:
         CorruptStore
             If one is missing.
         """
+        return _in_order(rows, self.documents_of(rows), "document")
+
+    def documents_of(self, rows: Sequence[int]) -> dict[int, Document]:
+        """Return the documents of those of some rows that have one."""
         found: dict[int, Document] = {}
         for some, marks in _chunks(rows):
             found.update(self._documents(f"row IN ({marks})", some))
-        return _in_order(rows, found, "document")
+        return found
+
+    def documents_between(self, first: int, stop: int) -> Iterator[tuple[int, Document]]:
+        """Yield the documents of the rows from `first` up to `stop`, in row order."""
+        return self._documents("row >= ? AND row < ? ORDER BY row", (first, stop))
 
     def documents_after(self, tenant: str | None, row: int, limit: int) -> list[tuple[int, Document]]:
         """Return a page of a tenant's documents, or of all with None, in row order, from after `row`."""
@@ -147,7 +171,7 @@ class Reading:
                 raise CorruptStore(f"document of row {row} is not valid text: {error}") from None
             place = f"document {id_!r} (row {row})"
             check(stored, place, row, tenant, id_, text, metadata)
-            yield row, Document(str(id_), text, {} if metadata is None else unpack(metadata, place))
+            yield row, Document(str(id_), text, {} if metadata is None else unpack(metadata, place), tenant or None)
 
     def vectors(self, rows: Sequence[int]) -> list[bytes]:
         """Return the kept vectors' blobs of these rows, in this order.
@@ -207,12 +231,13 @@ class Reading:
         self._connection.backup(target)
 
     def sizes(self) -> dict[str, int]:
-        """Return bytes by kind: ``codes`` (with rescale factors and liveness), ``vectors``, ``sample``, ``texts``."""
+        """Return bytes by kind: ``codes`` and what goes with them, ``columns``, ``vectors``, ``sample``, ``texts``."""
         queries = {
             "codes": """
-                SELECT (SELECT coalesce(sum(length(data)), 0) FROM blocks)
+                SELECT (SELECT coalesce(sum(length(data)), 0) FROM blocks WHERE part <> 'metadata')
                      + (SELECT coalesce(sum(length(codes) + length(rest) + length(rescale)), 0) FROM tail)
             """,
+            "columns": "SELECT coalesce(sum(length(data)), 0) FROM blocks WHERE part = 'metadata'",
             "vectors": "SELECT coalesce(sum(length(vector)), 0) FROM vectors",
             "sample": "SELECT coalesce(sum(length(vector)), 0) FROM sample",
             "texts": """
@@ -247,7 +272,7 @@ class Writing(Reading):
 
     def finish(self) -> None:
         """Raise the generation and write the counters, if anything was written."""
-        if self._connection.total_changes != self._changes:
+        if self.has_written:
             self.put("head", _record(replace(self.head(), generation=self.generation)))
 
     @contextmanager
@@ -267,6 +292,11 @@ class Writing(Reading):
                 self._connection.execute("RELEASE part")
 
     @property
+    def has_written(self) -> bool:
+        """Whether something was written that is not committed."""
+        return self._connection.total_changes != self._changes
+
+    @property
     def is_open(self) -> bool:
         """Whether the transaction still stands; SQLite undoes all of it when the disk is full."""
         return self._connection.in_transaction
@@ -283,21 +313,9 @@ class Writing(Reading):
 
     def remove_documents(self, tenant: str, ids: Sequence[str]) -> list[int]:
         """Delete documents with their kept and sampled vectors; return the rows they had."""
-        removed: list[int] = []
-        n_forgotten = 0
-        for some, marks in _chunks(ids):
-            delete = f"DELETE FROM documents WHERE tenant = ? AND id IN ({marks}) RETURNING row"
-            rows = [row for (row,) in self._connection.execute(delete, (tenant, *some)).fetchall()]
-            for some_rows, row_marks in _chunks(rows):
-                self._connection.execute(f"DELETE FROM vectors WHERE row IN ({row_marks})", some_rows)
-                places = [place_of(row) for row in some_rows]
-                forget = f"DELETE FROM sample WHERE place IN ({row_marks})"
-                n_forgotten += self._connection.execute(forget, places).rowcount
-            removed += rows
-        if n_forgotten:
-            head = self.head()
-            self.put_head(replace(head, n_sampled=head.n_sampled - n_forgotten))
-        return removed
+        rows = self.rows_by_id(tenant, ids)
+        self.remove_rows(rows)
+        return rows
 
     def sampled(self, rows: range, n_sampled: int) -> list[int]:
         """Return those of some new rows that belong into a sample of `n_sampled` so far."""
@@ -327,6 +345,24 @@ class Writing(Reading):
                 for row, (id_, text, metadata) in enumerate(documents, first_row)
             ),
         )
+
+    def put_metadata(self, row: int, document: Document, metadata: bytes | None) -> None:
+        """Replace the packed metadata of the document of a row, which is `document` otherwise."""
+        update = "UPDATE documents SET metadata = ?, checksum = ? WHERE row = ?"
+        sum_ = checksum(row, document.tenant or "", document.id, document.text, metadata)
+        self._connection.execute(update, (metadata, sum_, row))
+
+    def remove_rows(self, rows: Sequence[int]) -> None:
+        """Delete the documents of these rows with their kept and sampled vectors."""
+        n_forgotten = 0
+        for some, marks in _chunks(rows):
+            self._connection.execute(f"DELETE FROM documents WHERE row IN ({marks})", some)
+            self._connection.execute(f"DELETE FROM vectors WHERE row IN ({marks})", some)
+            places = [place_of(row) for row in some]
+            n_forgotten += self._connection.execute(f"DELETE FROM sample WHERE place IN ({marks})", places).rowcount
+        if n_forgotten:
+            head = self.head()
+            self.put_head(replace(head, n_sampled=head.n_sampled - n_forgotten))
 
     def add_vectors(self, first_row: int, blobs: UInt8) -> None:
         """Insert kept vectors, uint8 (n, bytes of one), at consecutive rows."""

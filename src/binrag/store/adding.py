@@ -1,14 +1,81 @@
-"""The first half of `Store.add`: documents encoded into a spool, before the store is locked."""
+"""`Store.add`: documents encoded into a spool before the store is locked, and written from there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from binrag.errors import BinragError
+from binrag.store import autofit, writer
 from binrag.store.batches import Batch, Spool
-from binrag.store.encoding import CheckedEncoder
+from binrag.store.encoding import CheckedEncoder, warn_of_truncated
+from binrag.store.handle import Handle
+from binrag.store.settings import first_space
 from binrag.store.space import VectorSpace, checked_vectors
+from binrag.types import Progress
+
+
+def add(
+    handle: Handle,
+    source: Iterator[Batch],
+    tenant: str,
+    per_commit: int | None,
+    report: Callable[[int], None],
+    progress: Progress,
+) -> list[str]:
+    """Add batches, in one commit or in commits of so many documents; see `Store.add`."""
+    added: list[str] = []
+    while spool := _encoding(handle).spooled(source, per_commit, report):
+        with spool:
+            some, is_due = _write(handle, spool, tenant)
+        added += some
+        if is_due:
+            fit_if_due(handle, progress)
+        if per_commit is None:  # one spool held everything
+            break
+    return added
+
+
+def _write(handle: Handle, spool: Spool, tenant: str) -> tuple[list[str], bool]:
+    """Return the ids, and whether codes are to be fitted now."""
+    added: list[str] = []
+    n_truncated = 0
+    is_due = False
+    with handle.database.writing() as writing:
+        space = handle.space_of(writing)
+        if spool.is_encoded:
+            handle.encoder.write(writing, space)
+        for batch in spool:
+            if space is None:
+                space = first_space(writing, batch.vectors.shape[1], spool.similarity)
+            space.check_dim(batch.vectors)
+            writer.append(writing, tenant, space, handle.keep, batch)
+            added += batch.ids
+            n_truncated += batch.n_truncated
+        with suppress(BinragError):  # damage is for whoever reads it to report
+            is_due = autofit.is_due(writing, space)
+    warn_of_truncated(n_truncated, len(added))
+    return added, is_due
+
+
+def fit_if_due(handle: Handle, progress: Progress) -> None:
+    """Fit codes if a commit of this thread made that due; the commit stands, whatever comes of it."""
+    if handle.database.in_transaction:
+        return
+    with suppress(BinragError):  # damage is for whoever reads it to report
+        with handle.database.reading() as reading:
+            space = handle.space_of(reading)
+            due = autofit.is_due(reading, space)
+        if due and space is not None:
+            with handle.fitting:
+                autofit.fit(handle.database, handle.encoder, space, False if callable(progress) else progress)
+
+
+def _encoding(handle: Handle) -> Encoding:
+    with handle.database.reading(own_writes=True) as reading:
+        return Encoding(handle.encoder, reading.get("encoder"), handle.space_of(reading), handle.settings.dim)
 
 
 @dataclass(frozen=True, slots=True)

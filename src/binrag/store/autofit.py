@@ -150,6 +150,6 @@ def _give_up(database: Database, space: VectorSpace, error: Exception) -> None:
 
 def _warn(message: str) -> None:
     try:
-        warnings.warn(message, AutoFitWarning, stacklevel=6)
+        warnings.warn(message, AutoFitWarning, stacklevel=7)
     except AutoFitWarning:  # the documents are committed: no filter makes their add fail
         _log.warning("%s", message)

@@ -197,5 +197,5 @@ def warn_of_truncated(n_truncated: int, n_texts: int) -> None:
             f"{n_truncated:,} of {n_texts:,} texts are longer than the encoder reads; what comes after its limit "
             "cannot be found: split them into shorter documents",
             TruncatedTextWarning,
-            stacklevel=4,
+            stacklevel=5,
         )

@@ -14,7 +14,7 @@ from binrag.store.space import VectorSpace
 from binrag.types import StoreInfo, StoreStats
 
 
-def info_of(path: Path, reading: Reading, space: VectorSpace | None, tenant: str) -> StoreInfo:
+def info_of(path: Path, reading: Reading, space: VectorSpace | None, tenant: str | None) -> StoreInfo:
     """Return settings, encoder and binarizer of a store."""
     head, record, probed = reading.head(), reading.get("encoder"), reading.get(PROBE)
     settings = Settings(**reading.require("settings"))
@@ -36,9 +36,9 @@ def info_of(path: Path, reading: Reading, space: VectorSpace | None, tenant: str
     )
 
 
-def stats_of(reading: Reading, tenant: str, file_bytes: int, memory_bytes: int) -> StoreStats:
+def stats_of(reading: Reading, file_bytes: int, memory_bytes: int) -> StoreStats:
     """Return what a store costs."""
-    n_rows, n_documents, sizes = reading.head().n_rows, reading.count(tenant), reading.sizes()
+    n_rows, n_documents, sizes = reading.head().n_rows, reading.count(None), reading.sizes()
     return StoreStats(
         n_documents=n_documents,
         n_rows=n_rows,
@@ -49,4 +49,5 @@ def stats_of(reading: Reading, tenant: str, file_bytes: int, memory_bytes: int) 
         vector_disk_bytes=sizes["vectors"],
         sample_disk_bytes=sizes["sample"],
         text_disk_bytes=sizes["texts"],
+        column_disk_bytes=sizes["columns"],
     )

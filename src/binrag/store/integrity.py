@@ -260,7 +260,9 @@ class _Check:
         yield from self._compare_codes(first // BLOCK, codes, kept)
 
     def _document(self, record: Record) -> Iterator[Finding]:
-        id_ = (record.values or ())[1]
+        tenant, id_ = (record.values or ())[:2]
+        if tenant and self.head is not None and not self.head.n_named:
+            yield Finding("count", "meta record 'head'", "n_named is 0, and there are documents of named tenants")
         place = f"document {id_!r} (row {record.key})"
         metadata, finding = unpacked(record, 3, place)
         if finding is not None:

@@ -118,6 +118,7 @@ class _Encoded:
         self._dim = dim
         self._report = report
         self._rows: list[int] = []
+        self._numbered = 0
         self._file = tempfile.TemporaryFile()  # noqa: SIM115
 
     def __enter__(self) -> _Encoded:
@@ -131,6 +132,7 @@ class _Encoded:
         started = time.perf_counter()
         while True:
             with database.reading(own_writes=True) as reading:
+                self._check_numbers(reading)
                 page = reading.documents_after(None, self._rows[-1] if self._rows else -1, _PAGE)
                 n_documents = reading.count(None)
             if not page:
@@ -144,6 +146,14 @@ class _Encoded:
                     stacklevel=6,
                 )
             self._rows += rows
+
+    def _check_numbers(self, reading: Reading) -> None:
+        """Forget what was encoded if rows have other numbers since."""
+        numbered = reading.head().numbered
+        if numbered != self._numbered:
+            self._numbered = numbered
+            self._rows.clear()
+            self._file.seek(0)
 
     def _vectors(self, documents: Sequence[Document]) -> Float32:
         for document in documents:
@@ -159,6 +169,7 @@ class _Encoded:
 
     def __call__(self, reading: Reading, rows: Sequence[int]) -> Float32:
         """Return the vectors of these rows."""
+        self._check_numbers(reading)
         start, stop = bisect_left(self._rows, rows[0]), bisect_right(self._rows, rows[-1])
         self._file.seek(4 * self._dim * start)
         data = self._file.read(4 * self._dim * (stop - start))

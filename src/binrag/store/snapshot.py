@@ -39,7 +39,7 @@ class Snapshot:
             raise CorruptStore(f"the tail has {len(rows)} rows from row {first} on, expected {head.n_rows - first}")
         tail = joined(rows, Codes.zeros(0, space.binarizer.shape))
         blocks = _blocks(reading, loaded.generation, range(index.n_rows // BLOCK, folded // BLOCK), index.shape)
-        live = _liveness(reading, loaded.generation, index, head.n_rows)
+        live = liveness(reading, head.n_rows, loaded.generation, index.live, index.n_rows)
         return Snapshot(head.generation, space, index.extended(head.n_rows, live, blocks, (first, tail)))
 
 
@@ -61,12 +61,29 @@ def _blocks(
         yield no * BLOCK, words, rest, rescale
 
 
-def _liveness(reading: Reading, newer_than: int, index: FlatIndex, n_rows: int) -> UInt64:
+def liveness(
+    reading: Reading,
+    n_rows: int,
+    newer_than: int = -1,
+    known: UInt64 | None = None,
+    n_known: int = 0,
+) -> UInt64:
+    """Return which rows hold a document: uint64, bit r % 64 of word r // 64, whole blocks.
+
+    Parameters
+    ----------
+    reading : Reading
+    n_rows : int
+        Rows that there are.
+    newer_than, known, n_known : int, uint64 (≥ ceil(n_known / 64),), int
+        The bitmap as of an older generation, which had `n_known` rows.
+    """
     n_blocks, words = -(-n_rows // BLOCK), BLOCK // 64
     live = np.zeros((n_blocks, words), dtype=np.uint64)
-    live.reshape(-1)[: len(index.live)] = index.live
+    if known is not None:
+        live.reshape(-1)[: len(known)] = known
     # every block that gained rows was written, so it is among the newer ones
-    expected = set(range(index.n_rows // BLOCK, n_blocks)) if n_rows > index.n_rows else set()
+    expected = set(range(n_known // BLOCK, n_blocks)) if n_rows > n_known else set()
     for block in reading.blocks("live", newer_than):
         rows = min(BLOCK, n_rows - block.no * BLOCK)
         if block.n_rows != rows or len(block.data) != 8 * words:

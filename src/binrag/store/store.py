@@ -3,42 +3,38 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
-from itertools import islice
+from dataclasses import replace as with_fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
-import numpy as np
 import numpy.typing as npt
 
-from binrag import pipeline
 from binrag.encoders import resolve_encoder
-from binrag.errors import BinragError, InvalidInput, UnsupportedMode
+from binrag.errors import InvalidInput, UnsupportedMode
+from binrag.filters import Filter, parse
 from binrag.probe import Probe
 from binrag.protocols import Binarizer
-from binrag.storage import Database, Reading, Writing
-from binrag.store import autofit, integrity, writer
-from binrag.store.adding import Encoding
-from binrag.store.batches import Spool, batches, checked_ids, checked_texts, length_of
-from binrag.store.encoding import CheckedEncoder, warn_of_truncated
+from binrag.storage import Database
+from binrag.store import adding, documents, integrity, searching
+from binrag.store.batches import batches, length_of
+from binrag.store.compacting import compact
+from binrag.store.encoding import CheckedEncoder
 from binrag.store.facts import info_of, stats_of
+from binrag.store.handle import Handle, checked_tenant
 from binrag.store.progress import progress_of
 from binrag.store.recoding import BinarizerLike, recode
 from binrag.store.sampled import PROBE, KnownGain, Sample
-from binrag.store.searching import hits_of
-from binrag.store.settings import Settings, check_handle, checked_candidates, checked_count, first_space, settings_with
-from binrag.store.snapshot import Snapshot
-from binrag.store.space import VectorSpace, checked_vectors
+from binrag.store.settings import Settings, check_handle, checked_candidates, checked_count, settings_with
 from binrag.store.training import Request, TrainingJob
-from binrag.threads import Mutex, n_processors
+from binrag.threads import n_processors
 from binrag.types import (
+    Compaction,
     Document,
     Durability,
     Finding,
-    Float32,
     Hit,
     KeepVectors,
     Metadata,
@@ -46,11 +42,12 @@ from binrag.types import (
     Progress,
     StoreInfo,
     StoreStats,
+    Tenant,
     Training,
 )
 
-_TENANT = ""
-_PAGE = 256
+Where: TypeAlias = Filter | Mapping[str, Any] | None
+"""A filter, or the dict that `binrag.filters.parse` makes one of."""
 
 
 class Store:
@@ -59,15 +56,8 @@ class Store:
     Make one with `Store.open`. A store may be used from any thread; it is a context manager that closes itself.
     """
 
-    def __init__(self, database: Database, encoder: CheckedEncoder, settings: Settings, n_threads: int) -> None:
-        self._database = database
-        self._encoder = encoder
-        self._settings = settings
-        self._n_threads = n_threads
-        self._space: VectorSpace | None = None
-        self._snapshot = Snapshot()
-        self._refreshing = Mutex()
-        self._fitting = Mutex()
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
         self._gain = KnownGain()
 
     @classmethod
@@ -86,6 +76,7 @@ class Store:
         n_threads: int | None = None,
         seed: int | None = None,
         auto_fit: bool | None = None,
+        tenant: str | None = None,
     ) -> Store:
         """Open a store, or create it.
 
@@ -130,6 +121,10 @@ class Store:
             store is made without saying. The file keeps it, since whoever adds the 5,000th document fits the codes of
             all; so another value than the file's is refused, and ``recode("sign")`` is how to settle on signs later.
             Nothing is fitted below 64 dimensions, with `code_bytes`, or where no vectors are kept.
+        tenant : str, optional
+            The tenant that this handle is for: its calls add, find, count and delete that tenant's documents, refuse
+            any other tenant, and refuse what is about the whole file. By default a handle may be asked for any tenant
+            in each call.
 
         Raises
         ------
@@ -140,6 +135,7 @@ class Store:
         """
         check_handle(mode, lock_timeout, durability)
         n_threads = n_processors() if n_threads is None else checked_count("n_threads", n_threads)
+        tenant = None if tenant is None else checked_tenant(tenant)
         is_new = mode in ("c", "x") and not Path(path).exists()
         asked, initial = settings_with(binarizer, Settings(None, dim, keep_vectors, seed, code_bytes, auto_fit), is_new)
         is_recorded = isinstance(encoder, str) and encoder == "recorded"
@@ -150,7 +146,7 @@ class Store:
                 recorded = asked.check_agreement(reading, initial.get("binarizer"))
                 if is_recorded:
                     resolved = resolve_encoder((reading.get("encoder") or {}).get("encoder_id"))
-            return cls(database, CheckedEncoder(resolved), recorded, n_threads)
+            return cls(Handle(database, CheckedEncoder(resolved), recorded, n_threads, tenant))
         except BaseException:
             database.close()
             raise
@@ -158,7 +154,7 @@ class Store:
     @property
     def path(self) -> Path:
         """The file."""
-        return self._database.path
+        return self._handle.database.path
 
     def add(
         self,
@@ -167,6 +163,7 @@ class Store:
         ids: Iterable[str] | None = None,
         metadata: Iterable[Metadata | None] | None = None,
         vectors: Iterable[Any] | None = None,
+        tenant: str | None = None,
         batch_size: int = 256,
         commit_every: int | None = None,
         progress: Progress = None,
@@ -186,6 +183,9 @@ class Store:
             Stored with them; see the README for the types.
         vectors : iterable of float (dim,), or float (n, dim), optional
             Their vectors, if you have them; else the encoder makes them.
+        tenant : str, optional
+            Whose documents they are. An id names one document of a tenant; another tenant's may have the same. By
+            default that of the handle, else the unnamed tenant.
         batch_size : int
             Texts encoded at once; of no effect where vectors are given.
         commit_every : int, optional
@@ -205,72 +205,27 @@ class Store:
             Nothing of the call (since the last `commit_every`) was stored.
         ReadOnlyStore, StoreLocked, StorageFull
         """
-        self._database.check_writable()
+        self._handle.database.check_writable()
+        owner = self._handle.one_tenant(tenant)
         if texts is None and vectors is None:
             raise InvalidInput("got neither texts nor vectors; expected one of them")
         batch_size = checked_count("batch_size", batch_size)
         per_commit = None if commit_every is None else checked_count("commit_every", commit_every)
-        if per_commit is not None and self._database.in_transaction:
+        if per_commit is not None and self._handle.database.in_transaction:
             raise UnsupportedMode("commit_every inside transaction(), which commits once; leave one of them out")
         source = batches(texts, ids, metadata, vectors, batch_size, per_commit)
-        total = length_of(texts, ids, metadata, vectors)
-        added: list[str] = []
-        with progress_of(progress, total, "adding") as report:
-            while spool := self._encoding().spooled(source, per_commit, report):
-                with spool:
-                    some, is_due = self._write(spool)
-                added += some
-                if is_due:
-                    self._fit_if_due(progress)
-                if per_commit is None:  # one spool held everything
-                    break
-        return added
+        with progress_of(progress, length_of(texts, ids, metadata, vectors), "adding") as report:
+            return adding.add(self._handle, source, owner, per_commit, report, progress)
 
-    def _space_of(self, reading: Reading) -> VectorSpace | None:
-        """Return the space as `reading` sees it; one that is committed is kept for the next call."""
-        space = VectorSpace.read(reading, self._space)
-        if not isinstance(reading, Writing):
-            self._space = space
-        return space
-
-    def _encoding(self) -> Encoding:
-        with self._database.reading(own_writes=True) as reading:
-            return Encoding(self._encoder, reading.get("encoder"), self._space_of(reading), self._settings.dim)
-
-    def _write(self, spool: Spool) -> tuple[list[str], bool]:
-        """Return the ids, and whether codes are to be fitted now."""
-        added: list[str] = []
-        is_due = False
-        n_truncated = 0
-        with self._database.writing() as writing:
-            space = self._space_of(writing)
-            if spool.is_encoded:
-                self._encoder.write(writing, space)
-            for batch in spool:
-                if space is None:
-                    space = first_space(writing, batch.vectors.shape[1], spool.similarity)
-                space.check_dim(batch.vectors)
-                writer.append(writing, _TENANT, space, self._keep, batch)
-                added += batch.ids
-                n_truncated += batch.n_truncated
-            with suppress(BinragError):  # damage is for whoever reads it to report
-                is_due = autofit.is_due(writing, space)
-        warn_of_truncated(n_truncated, len(added))
-        return added, is_due
-
-    def _fit_if_due(self, progress: Progress) -> None:
-        """Fit codes if a commit of this thread made that due; the commit stands, whatever comes of it."""
-        if self._database.in_transaction:
-            return
-        with suppress(BinragError):  # damage is for whoever reads it to report
-            with self._database.reading() as reading:
-                space = self._space_of(reading)
-                due = autofit.is_due(reading, space)
-            if due and space is not None:
-                with self._fitting:
-                    autofit.fit(self._database, self._encoder, space, False if callable(progress) else progress)
-
-    def search(self, query: str | npt.ArrayLike, k: int = 10, *, n_candidates: int | None = None) -> list[Hit]:
+    def search(
+        self,
+        query: str | npt.ArrayLike,
+        k: int = 10,
+        *,
+        where: Where = None,
+        tenant: Tenant = None,
+        n_candidates: int | None = None,
+    ) -> list[Hit]:
         """Find the documents most similar to a query.
 
         Parameters
@@ -278,7 +233,12 @@ class Store:
         query : str or float (dim,)
             A text, or its vector.
         k : int
-            How many hits to return; fewer only if the store holds fewer documents.
+            How many hits to return; fewer only if fewer documents match.
+        where : dict or Filter, optional
+            What a document's metadata must be, such as ``{"year": {"$gte": 2020}}``; it is decided for all documents
+            before any is compared with the query. See ``docs/filters.md``.
+        tenant : str, ALL_TENANTS or None
+            Whose documents to look at. By default those of the handle's tenant, else of the unnamed one.
         n_candidates : int, optional
             How many rows the scan hands on to be scored by the float query; at least k. More find more
             of what float32 would find, and take longer.
@@ -290,12 +250,18 @@ class Store:
 
         Raises
         ------
-        InvalidInput, InvalidVector, DimensionMismatch, EncoderMismatch, StoreClosed, CorruptStore
+        InvalidInput, InvalidFilter, InvalidVector, DimensionMismatch, EncoderMismatch, StoreClosed, CorruptStore
         """
-        return self.search_batch(cast(list[str], [query]), k, n_candidates=n_candidates)[0]
+        return self.search_batch(cast(list[str], [query]), k, where=where, tenant=tenant, n_candidates=n_candidates)[0]
 
     def search_batch(
-        self, queries: Iterable[str] | Iterable[npt.ArrayLike], k: int = 10, *, n_candidates: int | None = None
+        self,
+        queries: Iterable[str] | Iterable[npt.ArrayLike],
+        k: int = 10,
+        *,
+        where: Where = None,
+        tenant: Tenant = None,
+        n_candidates: int | None = None,
     ) -> list[list[Hit]]:
         """Search for several queries in the same commit's state.
 
@@ -303,7 +269,7 @@ class Store:
         ----------
         queries : list of str, or float (n, dim)
             The queries.
-        k, n_candidates : int
+        k, where, tenant, n_candidates
             As in `search`, for each query.
 
         Returns
@@ -313,79 +279,102 @@ class Store:
         """
         k = checked_count("k", k)
         n_candidates = checked_candidates(k, n_candidates)
-        vectors = self._query_vectors(queries)
-        with self._view() as (reading, snapshot):
-            found: list[list[Hit]] = []
-            left = iter(vectors)
-            while tile := list(islice(left, pipeline.TILE * self._n_threads)):
-                found += hits_of(reading, snapshot, tile, k, n_candidates, self._keep, self._n_threads)
-            return found
+        whose = self._handle.tenants(tenant)
+        return searching.search_batch(self._handle, queries, k, n_candidates, whose, _filter(where))
 
-    def _query_vectors(self, queries: Any) -> Iterable[Float32]:
-        if isinstance(queries, str) or not isinstance(queries, Iterable):
-            raise InvalidInput(f"queries is {queries!r}, expected a list of texts or vectors; search takes one")
-        listed = queries if isinstance(queries, np.ndarray) and queries.dtype.kind == "f" else list(queries)
-        if len(listed) == 0:
-            return []
-        is_text = isinstance(listed[0], str)
-        space, record = self._snapshot.space, None
-        if space is None or (is_text and not self._encoder.is_checked):
-            with self._view() as (reading, snapshot):
-                space, record = snapshot.space, reading.get("encoder")
-        dim = space.dim if space else self._settings.dim
-        if is_text:
-            self._encoder.check(record, space)
-            return self._encoder.encode_queries(checked_texts("queries", listed), dim)
-        return checked_vectors(listed, dim, lambda i: f"query vector {i}" if len(listed) > 1 else "the query vector")
-
-    @contextmanager
-    def _view(self) -> Iterator[tuple[Reading, Snapshot]]:
-        """Read in one transaction, with the snapshot of exactly its commit."""
-        while True:
-            with self._database.reading() as reading:
-                head = reading.head()
-                with self._refreshing:
-                    snapshot = self._snapshot
-                    if head.generation >= snapshot.generation:
-                        snapshot = self._snapshot = snapshot.refreshed(reading, head)
-                if snapshot.generation == head.generation:
-                    yield reading, snapshot
-                    return
-
-    def get(self, ids: Iterable[str]) -> list[Document]:
-        """Return the documents of these ids, in this order; ids that are not in the store are skipped.
+    def get(self, ids: Iterable[str], *, tenant: str | None = None) -> list[Document]:
+        """Return a tenant's documents of these ids, in this order; ids that are not in the store are skipped.
 
         Inside `transaction`, what it has written so far is seen.
         """
-        names = checked_ids(ids)
-        with self._database.reading(own_writes=True) as reading:
-            found = reading.documents_by_id(_TENANT, names)
-        return [found[name] for name in names if name in found]
+        return documents.get(self._handle, ids, self._handle.one_tenant(tenant))
 
-    def delete(self, ids: Iterable[str]) -> int:
-        """Delete the documents of these ids and return how many there were; unknown ids are no error."""
-        names = checked_ids(ids)
-        with self._database.writing() as writing:
-            return writer.remove(writing, _TENANT, names)
+    def delete(self, ids: Iterable[str] | None = None, *, where: Where = None, tenant: Tenant = None) -> int:
+        """Delete a tenant's documents and return how many there were.
 
-    def count(self) -> int:
-        """Count the documents; inside `transaction`, as it has them so far."""
-        with self._database.reading(own_writes=True) as reading:
-            return reading.count(_TENANT)
+        Parameters
+        ----------
+        ids : list of str, optional
+            Their ids; unknown ones are no error.
+        where : dict or Filter, optional
+            What their metadata must be, as in `search`; ``{}`` is true of every document. With `ids`, both must hold.
+        tenant : str, ALL_TENANTS or None
+            As in `search`; all tenants only with `where` alone.
 
-    def iter(self) -> Iterator[Document]:
-        """Yield all documents in the order they were added; one replaced counts as added then.
-
-        Documents added or deleted meanwhile may or may not be seen.
+        Raises
+        ------
+        InvalidInput, InvalidFilter
+            Neither `ids` nor `where`; nothing was deleted.
+        ReadOnlyStore, StoreLocked, StorageFull
         """
-        last = -1
-        while True:
-            with self._database.reading(own_writes=True) as reading:
-                page = reading.documents_after(_TENANT, last, _PAGE)
-            yield from (document for _, document in page)
-            if len(page) < _PAGE:
-                return
-            last = page[-1][0]
+        return documents.delete(self._handle, ids, self._whose(ids, tenant), _filter(where))
+
+    def update_metadata(
+        self,
+        metadata: Mapping[str, Any],
+        ids: Iterable[str] | None = None,
+        *,
+        where: Where = None,
+        remove: Iterable[str] = (),
+        replace: bool = False,
+        tenant: Tenant = None,
+    ) -> int:
+        """Change the metadata of a tenant's documents, in one commit, and return how many there were.
+
+        Their texts, vectors and codes stay, and so does their place in the order of `iter`.
+
+        Parameters
+        ----------
+        metadata : dict
+            Each of its keys is set to its value, whatever was there: dicts and lists inside are replaced, not merged.
+            Keys that it doesn't have stay as they are.
+        ids, where, tenant
+            Which documents, as in `delete`.
+        remove : list of str
+            Keys to drop; those that a document doesn't have are no error.
+        replace : bool
+            Whether `metadata` replaces all that there was.
+
+        Raises
+        ------
+        InvalidInput, InvalidFilter, InvalidMetadata
+            Nothing was changed.
+        ReadOnlyStore, StoreLocked, StorageFull
+        """
+        whose = self._whose(ids, tenant)
+        return documents.update_metadata(self._handle, metadata, ids, whose, _filter(where), remove, replace)
+
+    def _whose(self, ids: object, tenant: Tenant) -> str | None:
+        return self._handle.tenants(tenant) if ids is None else self._handle.one_tenant(tenant)
+
+    def count(self, *, where: Where = None, tenant: Tenant = None) -> int:
+        """Count a tenant's documents; inside `transaction`, as it has them so far.
+
+        Parameters
+        ----------
+        where : dict or Filter, optional
+        tenant : str, ALL_TENANTS or None
+            As in `search`.
+        """
+        return documents.count(self._handle, self._handle.tenants(tenant), _filter(where))
+
+    def iter(self, *, where: Where = None, tenant: Tenant = None) -> Iterator[Document]:
+        """Yield a tenant's documents in the order they were added; one replaced counts as added then.
+
+        Documents added, changed or deleted meanwhile may or may not be seen.
+
+        Parameters
+        ----------
+        where : dict or Filter, optional
+        tenant : str, ALL_TENANTS or None
+            As in `search`.
+
+        Raises
+        ------
+        UnsupportedMode
+            If the store was compacted meanwhile, and it cannot be told any more which documents were yielded.
+        """
+        return documents.iterate(self._handle, self._handle.tenants(tenant), _filter(where))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -399,13 +388,13 @@ class Store:
         UnsupportedMode
             If the thread is inside one already.
         """
-        with self._database.transaction():
+        with self._handle.database.transaction():
             yield
-        self._fit_if_due(None)
+        adding.fit_if_due(self._handle, None)
 
     def refresh(self) -> int:
         """Load what other handles committed, as a search does by itself; return the generation now in view."""
-        with self._view() as (_, snapshot):
+        with self._handle.view() as (_, snapshot):
             return snapshot.generation
 
     def recode(
@@ -422,8 +411,9 @@ class Store:
             A name; the path of an artefact, which has a dot, or the name of one that comes with binrag; or an object
             of a registered class.
         vectors : iterable of float (dim,), or float (n, dim), optional
-            The documents' vectors, in the order of `iter`. If not given: the vectors that the store keeps; if it keeps
-            none, the texts are encoded again, before the store is locked, with a warning that says how long it takes.
+            The vectors of all tenants' documents, in the order of ``iter(tenant=ALL_TENANTS)``. If not given: the
+            vectors that the store keeps; if it keeps none, the texts are encoded again, before the store is locked,
+            with a warning that says how long it takes.
         progress : bool, callable or None
             As in `add`.
 
@@ -435,10 +425,12 @@ class Store:
             The codes are as they were. An artefact is refused where its encoder or its dimension is not the store's.
         ReadOnlyStore, StoreLocked, StorageFull
         """
-        self._database.check_writable()
-        with self._database.reading(own_writes=True) as reading:
-            space = self._space_of(reading)
-        recode(self._database, self._encoder, space, binarizer, vectors, progress)
+        handle = self._handle
+        handle.check_whole("recode")
+        handle.database.check_writable()
+        with handle.database.reading(own_writes=True) as reading:
+            space = handle.space_of(reading)
+        recode(handle.database, handle.encoder, space, binarizer, vectors, progress)
 
     def train_binarizer(
         self,
@@ -469,7 +461,7 @@ class Store:
         queries : list of str, float (n, dim), or "sentences", optional
             Queries like those to come; "sentences" takes a sentence each of some documents. Documents stand in.
         vectors : float (n, dim), optional
-            The documents' vectors, in the order of `iter`.
+            The vectors of all tenants' documents, in the order of ``iter(tenant=ALL_TENANTS)``.
         start : path or Binarizer, optional
             A fitted binarizer of this kind, or its artefact, to adapt to these documents.
         artefact : path, optional
@@ -496,10 +488,12 @@ class Store:
             The codes are as they were.
         ReadOnlyStore, StoreLocked, StorageFull
         """
-        self._database.check_writable()
-        with self._database.reading(own_writes=True) as reading:
-            space = self._space_of(reading)
-        job = TrainingJob(self._database, self._encoder, space, self._keep, seed, progress, force)
+        handle = self._handle
+        handle.check_whole("train_binarizer")
+        handle.database.check_writable()
+        with handle.database.reading(own_writes=True) as reading:
+            space = handle.space_of(reading)
+        job = TrainingJob(handle.database, handle.encoder, space, handle.keep, seed, progress, force)
         return job.run(Request(kind, code_bytes, queries, start, artefact), vectors)
 
     def probe(self) -> Probe:
@@ -512,18 +506,20 @@ class Store:
         InvalidInput
             If there are fewer than 48 documents.
         """
-        with self._database.reading(own_writes=True) as reading:
-            sampled = Sample.read(reading, self._space_of(reading))
+        self._handle.check_whole("probe")
+        database = self._handle.database
+        with database.reading(own_writes=True) as reading:
+            sampled = Sample.read(reading, self._handle.space_of(reading))
         found = sampled.probe()
-        if self._database.writable:
-            with self._database.writing() as writing:
+        if database.writable:
+            with database.writing() as writing:
                 writing.put(PROBE, found.record())
         return found
 
     def info(self) -> StoreInfo:
         """Return what the store is: its settings and its encoder."""
-        with self._database.reading() as reading:
-            return info_of(self.path, reading, self._space_of(reading), _TENANT)
+        with self._handle.database.reading() as reading:
+            return info_of(self.path, reading, self._handle.space_of(reading), self._handle.tenant)
 
     def stats(self) -> StoreStats:
         """Return what the store costs, rows and bytes in memory and on disk, and what training would gain.
@@ -531,11 +527,12 @@ class Store:
         The gain is measured on the sample of vectors at the first call, which takes up to about a second, and again
         after the codes changed or the sample doubled.
         """
-        with self._view() as (reading, snapshot):
+        self._handle.check_whole("stats")
+        with self._handle.view() as (reading, snapshot):
             n_bytes = snapshot.index.nbytes if snapshot.index else 0
-            stats = stats_of(reading, _TENANT, self._database.file_bytes(), n_bytes)
+            stats = stats_of(reading, self._handle.database.file_bytes(), n_bytes)
             sampled = Sample.read(reading, snapshot.space)
-        return replace(stats, training_gain=self._gain.of(sampled))
+        return with_fields(stats, training_gain=self._gain.of(sampled))
 
     def backup(self, path: str | os.PathLike[str]) -> None:
         """Copy the store's last commit to a new file, while others read and write.
@@ -545,7 +542,8 @@ class Store:
         StoreExists
             If there is a file at the path.
         """
-        self._database.backup(Path(path))
+        self._handle.check_whole("backup")
+        self._handle.database.backup(Path(path))
 
     def verify(self, progress: Progress = None) -> list[Finding]:
         """Check the last commit's state: every record against its checksum, and the tables against each other.
@@ -562,17 +560,39 @@ class Store:
         list of Finding
             Empty where all is sound. Damage is returned, not raised.
         """
-        self._database.check_open()
+        self._handle.check_whole("verify")
+        self._handle.database.check_open()
         return integrity.verify(self.path, progress)
+
+    def compact(self, progress: Progress = None) -> Compaction:
+        """Drop what deleted and replaced documents left behind, and give the space back.
+
+        Rows are numbered anew, a tenant's together, in the order in which they were; ``iter(tenant=ALL_TENANTS)``
+        follows. That is one commit. Others read meanwhile, and load all codes again afterwards. Needs up to twice the
+        file's size of free disk, and memory for the codes, as a search does.
+
+        Parameters
+        ----------
+        progress : bool, callable or None
+            As in `add`.
+
+        Returns
+        -------
+        Compaction
+            Bytes before and after, and whether a reader held the space back.
+
+        Raises
+        ------
+        ReadOnlyStore, StoreLocked, StorageFull, UnsupportedMode
+        CorruptStore
+            If a record is damaged; the store is as it was.
+        """
+        self._handle.check_whole("compact")
+        return compact(self._handle.database, progress)
 
     def close(self) -> None:
         """Close the store; again is no error. With the last handle, one file is left."""
-        self._database.close()
-        self._snapshot = Snapshot()
-
-    @property
-    def _keep(self) -> KeepVectors:
-        return self._settings.keep_vectors or "int8"
+        self._handle.close()
 
     def __enter__(self) -> Store:
         return self
@@ -588,3 +608,7 @@ class Store:
     def __del__(self) -> None:
         with suppress(Exception):
             self.close()
+
+
+def _filter(where: Where) -> Filter | None:
+    return None if where is None else parse(where)

@@ -9,8 +9,10 @@ import numpy as np
 
 from binrag.indexes import group_words
 from binrag.storage import Reading, TailRow, Writing
+from binrag.storage.records import unpack
 from binrag.storage.vectors import encode_vectors
 from binrag.store.batches import Batch
+from binrag.store.entries import entries_between, entry, put_metadata
 from binrag.store.space import VectorSpace
 from binrag.types import BLOCK, Codes, Float32, KeepVectors, UInt64
 
@@ -29,16 +31,43 @@ def append(writing: Writing, tenant: str, space: VectorSpace, keep: KeepVectors,
         writing.add_vectors(first, encode_vectors(vectors, keep))
     n_sampled = _add_sample(writing, first, vectors, head.n_sampled)
     _append_codes(writing, first, space.coded(vectors), space.binarizer.shape.by_tables)
-    _mark(writing, stop, live=range(first, stop), dead=dead)
+    _append_metadata(writing, first, stop, tenant, batch)
+    mark(writing, stop, live=range(first, stop), dead=dead)
     n_truncated = head.n_truncated + batch.n_truncated
-    writing.put_head(replace(head, n_rows=stop, n_truncated=n_truncated, n_sampled=n_sampled))
+    n_named = head.n_named + (stop - first if tenant else 0)
+    writing.put_head(replace(head, n_rows=stop, n_truncated=n_truncated, n_sampled=n_sampled, n_named=n_named))
 
 
 def remove(writing: Writing, tenant: str, ids: list[str]) -> int:
     """Delete the documents of these ids that exist; return how many there were."""
     dead = writing.remove_documents(tenant, ids)
-    _mark(writing, writing.head().n_rows, live=(), dead=dead)
+    mark(writing, writing.head().n_rows, live=(), dead=dead)
     return len(dead)
+
+
+def remove_rows(writing: Writing, rows: list[int]) -> None:
+    """Delete the documents of these rows."""
+    writing.remove_rows(rows)
+    mark(writing, writing.head().n_rows, live=(), dead=rows)
+
+
+def put_metadata_of_rows(writing: Writing, rows: list[int]) -> None:
+    """Write anew what filters see of the blocks that these rows, whose documents changed, are in."""
+    n_rows = writing.head().n_rows
+    for no in sorted({row // BLOCK for row in rows}):
+        first, stop = no * BLOCK, min((no + 1) * BLOCK, n_rows)
+        put_metadata(writing, no, stop - first, entries_between(writing, first, stop))
+
+
+def _append_metadata(writing: Writing, first: int, stop: int, tenant: str, batch: Batch) -> None:
+    """Write what filters see of every run of 4,096 rows that is full now."""
+    folded, fold_to = (row // BLOCK * BLOCK for row in (first, stop))
+    if fold_to == folded:
+        return
+    entries = entries_between(writing, folded, first)
+    entries += [entry(tenant, unpack(data, "metadata") if data else {}) for data in batch.metadata[: fold_to - first]]
+    for start in range(folded, fold_to, BLOCK):
+        put_metadata(writing, start // BLOCK, BLOCK, entries[start - folded : start - folded + BLOCK])
 
 
 def _add_sample(writing: Writing, first: int, vectors: Float32, n_sampled: int) -> int:
@@ -104,7 +133,7 @@ def joined(tail: list[TailRow], codes: Codes) -> Codes:
     return Codes(np.concatenate((words, codes.words)), np.concatenate((rest, codes.rest)), rescale)
 
 
-def _mark(writing: Writing, n_rows: int, live: Iterable[int], dead: Iterable[int]) -> None:
+def mark(writing: Writing, n_rows: int, live: Iterable[int], dead: Iterable[int]) -> None:
     """Set and clear bits of the liveness part, one blob of 512 bytes a block of rows."""
     bitmaps: dict[int, UInt64] = {}
     for rows, alive in ((live, True), (dead, False)):
