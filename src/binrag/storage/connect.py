@@ -14,18 +14,23 @@ from binrag.errors import (
     FormatVersionError,
     NotAStore,
     ReadOnlyStore,
+    StorageFailed,
     StorageFull,
     StoreClosed,
     StoreLocked,
     StoreNotFound,
 )
 from binrag.storage.schema import APPLICATION_ID, FORMAT_VERSION, PAGE_SIZE, TABLES
+from binrag.types import Durability
 
 BUSY_MILLISECONDS = 10_000
 """How long a statement waits for a lock that SQLite holds for moments only."""
 
 CACHE_KIB = 64 * 2**10
 """Pages that the writer holds; with fewer, ids in no order are read from disk again and again by a long `add`."""
+
+_SYNCHRONOUS: dict[Durability, str] = {"commit": "FULL", "os": "NORMAL"}
+"""With a write-ahead log: sync at every commit, or at checkpoints only, which keeps the order of commits too."""
 
 _MAX_SECONDS = 1e6
 """SQLite counts milliseconds in 32 bits."""
@@ -41,13 +46,19 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def _typed(path: Path, error: sqlite3.Error) -> BinragError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    extended = getattr(error, "sqlite_errorcode", 0)
+    code = extended & 0xFF
     if code == sqlite3.SQLITE_NOTADB:
         return NotAStore(f"{path} is not a binrag store: {error}")
     if code == sqlite3.SQLITE_CORRUPT:
         return CorruptStore(f"{path} is damaged: {error}; restore it from a backup")
-    if code == sqlite3.SQLITE_FULL:
+    if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:
         return StorageFull(f"no room to write {path}: {error}; nothing of this call was stored")
+    if code == sqlite3.SQLITE_IOERR:
+        return StorageFailed(
+            f"the system failed to read or write {path}: {error} ({error.sqlite_errorname}); what was committed before "
+            "stands; look at the disk and the system's log, then try again"
+        )
     if code == sqlite3.SQLITE_READONLY:
         return ReadOnlyStore(f"{path} cannot be written: {error}")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -105,14 +116,17 @@ def connect_reader(path: Path, options: str) -> sqlite3.Connection:
     return connection
 
 
-def connect_writer(path: Path, timeout: float = BUSY_MILLISECONDS / 1000) -> sqlite3.Connection:
+def connect_writer(
+    path: Path, timeout: float = BUSY_MILLISECONDS / 1000, durability: Durability = "commit"
+) -> sqlite3.Connection:
     """Open the connection for write transactions, waiting for readers of a store that nobody has open to write."""
     connection = connect(path, "mode=rw", min(timeout, _MAX_SECONDS))
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         connection.close()
         raise ReadOnlyStore(f"{path} cannot be written with a write-ahead log (journal mode {mode!r})")
-    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
+    connection.execute("PRAGMA fullfsync = ON")  # macOS: past the drive's own cache
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.execute(f"PRAGMA cache_size = {-CACHE_KIB}")
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")

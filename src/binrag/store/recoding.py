@@ -21,7 +21,7 @@ from binrag.protocols import Binarizer
 from binrag.registry import check_registered, record_of
 from binrag.storage import Database, Reading, Writing
 from binrag.storage.vectors import decode_vectors
-from binrag.store.batches import Batch
+from binrag.store.batches import Batch, write_temporary
 from binrag.store.encoding import CheckedEncoder, identity
 from binrag.store.progress import progress_of
 from binrag.store.settings import Settings, check_dim
@@ -136,7 +136,7 @@ class _Encoded:
             if not page:
                 return
             rows, documents = zip(*page, strict=True)
-            self._file.write(self._vectors(documents).tobytes())
+            write_temporary(self._file, self._vectors(documents).tobytes())
             if not self._rows:
                 minutes = (time.perf_counter() - started) / len(rows) * n_documents / 60
                 warnings.warn(
