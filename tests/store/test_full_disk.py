@@ -150,7 +150,7 @@ def test_a_disk_that_is_really_full(small_disk, durability):
 
 def test_no_room_for_a_backup(small_disk, tmp_path):
     with Store.open(tmp_path / "store", **SETTINGS) as store:
-        store.add(["x" * 30_000] * 100, vectors=vectors_of(100, DIM))
+        store.add(["x" * 60_000] * 100, vectors=vectors_of(100, DIM))
         with pytest.raises(StorageFull):
             store.backup(small_disk / "copy")
         assert list(small_disk.iterdir()) == []
