@@ -161,11 +161,11 @@ def _pack_column(n_rows: int, rows: list[int], values: list[Any]) -> bytes:
         code += count
     dtype = np.dtype(np.uint8 if code <= 256 else "<u2")
     codes = places[numbers].astype(dtype)
+    packed = None if code == 2 else codes.tobytes()
     if len(rows) == n_rows:
-        return _packed([None, entries, None if code == 2 else codes.tobytes()])
-    if len(rows) * (dtype.itemsize + 2) < n_rows * dtype.itemsize:
-        sparse = np.array(rows, dtype="<u2").tobytes()
-        return _packed([sparse, entries, None if code == 2 else codes.tobytes()])
+        return _packed([None, entries, packed])
+    if 2 * len(rows) + len(packed or b"") < n_rows * dtype.itemsize:
+        return _packed([np.array(rows, dtype="<u2").tobytes(), entries, packed])
     dense = np.zeros(n_rows, dtype)
     dense[rows] = codes
     return _packed([None, entries, dense.tobytes()])

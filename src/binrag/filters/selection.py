@@ -116,10 +116,12 @@ def select(
 
 def _bounds(filter: Filter, n_rows: int, column_of: Callable[[str], Column]) -> Bounds:
     if isinstance(filter, (And, Or)):
-        words = _bitmap(np.full(n_rows, isinstance(filter, And)))
-        bounds = Bounds(words, words)
+        if not filter.filters:
+            words = _bitmap(np.full(n_rows, isinstance(filter, And)))
+            return Bounds(words, words)
         combine = np.bitwise_and if isinstance(filter, And) else np.bitwise_or
-        for child in filter.filters:
+        bounds = _bounds(filter.filters[0], n_rows, column_of)
+        for child in filter.filters[1:]:
             bounds = bounds.combined(_bounds(child, n_rows, column_of), combine)
         return bounds
     if isinstance(filter, Not):
@@ -135,27 +137,32 @@ def _bounds(filter: Filter, n_rows: int, column_of: Callable[[str], Column]) -> 
 
 def _of_leaf(leaf: Leaf, n_rows: int, column: Column) -> Bounds:
     """Return the rows of a column that a condition allows, as bounds."""
-    is_empty = isinstance(leaf, tree.IsEmpty)
-    open_marks = _open_marks(leaf)
-    sure, possible = np.full(n_rows, is_empty), None
-    for segment in column.segments:
-        chosen = _rows_of(segment, _CHOICES[type(leaf)](leaf, segment.dictionary))
-        is_open = None
-        if open_marks & segment.marks:
-            is_open = _rows_of(segment, Choice([(mark, mark + 1) for mark in sorted(open_marks & segment.marks)]))
-            possible = sure.copy() if possible is None else possible
-        if segment.ranges == ((0, n_rows),) and is_open is None and possible is None:
-            sure = chosen
-            continue
-        done = 0
-        for start, stop in segment.ranges:
-            own = slice(done, done + max(0, min(stop, n_rows) - start))
-            sure[start:stop] = chosen[own]
-            if possible is not None:
-                possible[start:stop] = chosen[own] if is_open is None else chosen[own] | is_open[own]
-            done += stop - start
+    open_marks, segments = _open_marks(leaf), column.segments
+    if len(segments) == 1 and segments[0].ranges == ((0, n_rows),) and not open_marks & segments[0].marks:
+        words = _bitmap(_chosen(leaf, segments[0]))
+        return Bounds(words, words)
+    sure = np.full(n_rows, isinstance(leaf, tree.IsEmpty))
+    possible = sure.copy() if any(open_marks & segment.marks for segment in segments) else None
+    for segment in segments:
+        chosen, marks = _chosen(leaf, segment), open_marks & segment.marks
+        _overlay(sure, segment, chosen)
+        if possible is not None:
+            is_open = _rows_of(segment, _of_codes(marks))
+            _overlay(possible, segment, chosen | is_open)
     words = _bitmap(sure)
     return Bounds(words, words if possible is None else _bitmap(possible))
+
+
+def _chosen(leaf: Leaf, segment: Segment) -> Bools:
+    return _rows_of(segment, _CHOICES[type(leaf)](leaf, segment.dictionary))
+
+
+def _overlay(rows: Bools, segment: Segment, own: Bools) -> None:
+    """Write a segment's flags over those of all rows."""
+    done = 0
+    for start, stop in segment.ranges:
+        rows[start:stop] = own[done : done + max(0, min(stop, len(rows)) - start)]
+        done += stop - start
 
 
 def _open_marks(leaf: Leaf) -> frozenset[Kind]:
@@ -205,11 +212,9 @@ def _of_comparison(leaf: tree.Valued, dictionary: Dictionary) -> Choice:
     entry = dictionary.entries.get(kind)
     if kind not in ORDERED or entry is None:
         return Choice()
-    ordered, n = _Ordered(entry.values), len(entry.values)
-    if isinstance(leaf, (tree.Lt, tree.Le)):
-        start, stop = 0, (bisect_left if isinstance(leaf, tree.Lt) else bisect_right)(ordered, key)
-    else:
-        start, stop = (bisect_right if isinstance(leaf, tree.Gt) else bisect_left)(ordered, key), n
+    is_upper, is_right = isinstance(leaf, (tree.Lt, tree.Le)), isinstance(leaf, (tree.Le, tree.Gt))
+    place = _place(entry.values, key, is_right)
+    start, stop = (0, place) if is_upper else (place, len(entry.values))
     return Choice([(entry.first + start, entry.first + stop)] if start < stop else [])
 
 
@@ -289,9 +294,17 @@ def _code_of(value: object, dictionary: Dictionary) -> int | None:
         return None
     if kind is Kind.LIST:
         return dictionary.list_codes.get(key)
-    ordered = _Ordered(entry.values)
-    place = bisect_left(ordered, key)
+    ordered, place = _Ordered(entry.values), _place(entry.values, key)
     return entry.first + place if place < len(ordered) and ordered[place] == key else None
+
+
+def _place(values: Values, key: Any, is_right: bool = False) -> int:
+    """Return where a key is among sorted values: before those that equal it, or after them."""
+    if isinstance(values, np.ndarray) and (
+        isinstance(key, float) if values.dtype.kind == "f" else isinstance(key, int) and -(2**63) <= key < 2**63
+    ):
+        return int(np.searchsorted(values, values.dtype.type(key), side="right" if is_right else "left"))
+    return (bisect_right if is_right else bisect_left)(_Ordered(values), key)
 
 
 def _of_codes(codes: Iterable[int | None]) -> Choice:
