@@ -10,8 +10,9 @@ import pytest
 from trees import PATHS, random_metadata
 
 from binrag import CorruptStore
-from binrag.filters import Column, blobs, pack_columns
+from binrag.filters import Column, pack_columns
 from binrag.filters.blobs import is_long, unpack_column
+from binrag.filters.dictionaries import Lists
 from binrag.filters.kinds import Kind
 from binrag.filters.predicate import MISSING, lookup
 
@@ -20,22 +21,32 @@ def column(values, path="a"):
     return unpack_column(pack_columns([{"a": value} for value in values]), path, "here")
 
 
+def known(dictionary):
+    """What codes stand for, marks by their kind."""
+    values = [MISSING]
+    for entry in dictionary.entries.values():
+        if isinstance(entry.values, Lists):
+            items = [known(entry.values.items)[code] for code in entry.values.codes.tolist()]
+            values += [tuple(part) for part in np.split(np.array([*items, None], object)[:-1], entry.values.ends[:-1])]
+        else:
+            own = [entry.values[i] for i in range(len(entry.values))]
+            values += own if own != [None] else [entry.kind]
+    return values
+
+
 def values_of(piece):
-    """What each row of a piece has, marks by their kind."""
-    known = [MISSING]
-    for entry in piece.entries:
-        own = [entry.values[i] for i in range(len(entry.values))]
-        known += own if own != [None] else [entry.kind]
-    return [known[code] for code in piece.codes.tolist()]
+    """What each row of a piece has."""
+    own = known(piece.dictionary)
+    return [own[code] for code in piece.codes.tolist()]
 
 
 def test_values_come_back_by_kind():
     piece = column([1, "b", 2.5, b"c", 1, "é", ["x", [1]], date(2024, 1, 1), True, 2**63, None, {}, "x" * 127])
     assert values_of(piece) == [
-        *(1, b"b", 2.5, b"c", 1, "é".encode(), ("x", (1,)), date(2024, 1, 1).toordinal(), 1, 2**63),
+        *(1, b"b", 2.5, b"c", 1, "é".encode(), (b"x", (1,)), date(2024, 1, 1).toordinal(), 1, 2**63),
         *(Kind.NULL, Kind.DICT, Kind.LONG_STR),
     ]
-    assert [entry.kind for entry in piece.entries] == sorted(entry.kind for entry in piece.entries)
+    assert list(piece.dictionary.entries) == sorted(piece.dictionary.entries)
 
 
 def test_rows_without_a_value_have_none():
@@ -78,10 +89,8 @@ def test_long_values_are_not_in_the_blob():
     secret = "do not copy " * 20
     rows = [{"a": secret, "b": [secret], "c": secret.encode(), "d": {"e": secret}}]
     assert b"copy" not in pack_columns(rows)
-    kinds = {
-        path: unpack_column(pack_columns(rows), path, "here").entries[0].kind for path in ("a", "b", "c", "d", "d.e")
-    }
-    assert kinds == dict(zip(kinds, (2, 4, 3, 5, 2), strict=True))
+    pieces = [unpack_column(pack_columns(rows), path, "here") for path in ("a", "b", "c", "d", "d.e")]
+    assert [list(piece.dictionary.entries) for piece in pieces] == [[2], [4], [3], [5], [2]]
 
 
 def test_one_path_is_read_without_the_others():
@@ -115,11 +124,31 @@ def ints(*values):
     return np.array(values, "<i8").tobytes()
 
 
+def deep(levels):
+    """A list in lists."""
+    value = [b"\x01", [[6, 1, ints(3)]], b"\x01"]
+    for _ in range(levels):
+        value = [b"\x01", [[14, 1, value]], b"\x01"]
+    return value
+
+
 GOOD = [None, [[6, 2, ints(3, 5)]], bytes([0, 1, 2, 1])]
 
 
 def test_the_good_record_is_good():
     assert values_of(unpack_column(blob_of(*GOOD), "a", "here")) == [MISSING, 3, 5, 3]
+
+
+def test_lists_are_packed_by_their_items():
+    assert values_of(column([["a", "b"], ["b", "a"], ["a", "b"], [], [[1], None]])) == [
+        *((b"a", b"b"), (b"b", b"a"), (b"a", b"b"), (), ((1,), Kind.NULL)),
+    ]
+    assert values_of(unpack_column(blob_of(None, [[14, 1, deep(2)]], b"\x00\x01\x00\x01"), "a", "here"))[1] == (
+        ((3,),),
+    )
+    tags = [f"a rather long tag {i}" for i in range(50)]
+    rng = random.Random(0)
+    assert len(pack_columns([{"a": rng.choices(tags, k=3)} for _ in range(4096)])) < 6.5 * 4096
 
 
 @pytest.mark.parametrize(
@@ -163,9 +192,15 @@ def test_the_good_record_is_good():
         blob_of(None, [[9, 2, b"\x01\x01" + "é".encode()]], bytes(4)),
         blob_of(None, [[9, 1, "\x01x"]], bytes(4)),
         blob_of(None, [[14, 1, ["x"]]], bytes(4)),
-        blob_of(None, [[14, 1, [[msgpack.ExtType(9, b"")]]]], bytes(4)),
-        blob_of(None, [[14, 1, [[msgpack.ExtType(1, b"yesterday")]]]], bytes(4)),
-        msgpack.packb([4, {"a": b"\x93\xc0\x91\x93\x0e\x01\x91" + b"\x91" * 5000 + b"\x00" + b"\xc4\x04\0\0\0\0"}]),
+        blob_of(None, [[14, 1, [b"\x01", [[6, 1, ints(3)]]]]], bytes(4)),
+        blob_of(None, [[14, 1, [b"\x01", [[6, 1, ints(3)]], b"\x00"]]], bytes(4)),
+        blob_of(None, [[14, 1, [b"\x01", [[6, 1, ints(3)]], b"\x02"]]], bytes(4)),
+        blob_of(None, [[14, 1, [b"\x02", [[6, 1, ints(3)]], b"\x01"]]], bytes(4)),
+        blob_of(None, [[14, 2, [b"\x01", [[6, 1, ints(3)]], b"\x01"]]], bytes(4)),
+        blob_of(None, [[14, 1, [b"\x01", [[6, 2, ints(3, 4)]], b"\x01"]]], bytes(4)),
+        blob_of(None, [[14, 1, [b"\x01", [[6, 1, ints(3)]], None]]], bytes(4)),
+        blob_of(None, [[14, 1, deep(65)]], bytes(4)),
+        blob_of(None, [[14, 1, deep(300)]], bytes(4)),
         blob_of(b"\x04\x00", [[6, 1, ints(3)]], None),
         blob_of(b"\x01\x00\x01\x00", [[6, 1, ints(3)]], bytes(2)),
         blob_of(b"\x02\x00\x01\x00", [[6, 1, ints(3)]], bytes(2)),
@@ -198,10 +233,10 @@ def test_any_byte_flipped_is_read_or_named():
             except CorruptStore:
                 continue
             assert len(values_of(piece)) == len(piece.codes) <= 4096
+            Column.empty(path).updated(60, [(0, bytes(damaged))])
 
 
 def test_values_are_packed_by_the_types_of_the_format():
     blob = pack_columns([{"a": datetime(1970, 1, 1, 0, 0, 1)}])
     (_, entries, codes) = msgpack.unpackb(msgpack.unpackb(blob)[1]["a"])
     assert (entries, codes) == ([[11, 1, (10**6).to_bytes(4, "little")]], None)
-    assert blobs._WIDTHS == (1, 2, 4, 8)

@@ -7,7 +7,6 @@ up the tree, and only rows that are open at its root are fetched.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -15,8 +14,9 @@ from typing import Any, Final, cast
 import numpy as np
 
 from binrag.filters import tree
-from binrag.filters.blobs import Integers, Values, is_long
-from binrag.filters.columns import Bools, Column, Dictionary, Segment
+from binrag.filters.blobs import is_long
+from binrag.filters.columns import Column, Segment
+from binrag.filters.dictionaries import Bools, Dictionary, Integers, Lists, place_of
 from binrag.filters.kinds import MARKS, Kind, keyed
 from binrag.filters.predicate import ORDERED, matches
 from binrag.filters.texts import Texts
@@ -200,11 +200,11 @@ def _container_marks(item: object) -> frozenset[Kind]:
 
 
 def _of_equal(leaf: tree.Eq, dictionary: Dictionary) -> Choice:
-    return _of_codes([_code_of(leaf.value, dictionary)])
+    return _of_codes([] if leaf.value is None else [dictionary.code_of(leaf.value)])
 
 
 def _of_in(leaf: tree.In, dictionary: Dictionary) -> Choice:
-    return _of_codes(_code_of(value, dictionary) for value in leaf.values)
+    return _of_codes(dictionary.code_of(value) for value in leaf.values if value is not None)
 
 
 def _of_comparison(leaf: tree.Valued, dictionary: Dictionary) -> Choice:
@@ -213,7 +213,7 @@ def _of_comparison(leaf: tree.Valued, dictionary: Dictionary) -> Choice:
     if kind not in ORDERED or entry is None:
         return Choice()
     is_upper, is_right = isinstance(leaf, (tree.Lt, tree.Le)), isinstance(leaf, (tree.Le, tree.Gt))
-    place = _place(entry.values, key, is_right)
+    place = place_of(entry.values, key, is_right)
     start, stop = (0, place) if is_upper else (place, len(entry.values))
     return Choice([(entry.first + start, entry.first + stop)] if start < stop else [])
 
@@ -250,7 +250,7 @@ def _of_text(leaf: tree.TextMatch, dictionary: Dictionary) -> Choice:
 
 
 def _of_empty(leaf: tree.IsEmpty, dictionary: Dictionary) -> Choice:
-    return _of_codes([0, Kind.NULL, _code_of("", dictionary), _code_of((), dictionary)])
+    return _of_codes([0, Kind.NULL, dictionary.code_of(""), dictionary.code_of(())])
 
 
 def _of_exists(leaf: tree.Exists, dictionary: Dictionary) -> Choice:
@@ -272,41 +272,6 @@ _CHOICES: Final[dict[type[Leaf], Callable[[Any, Dictionary], Choice]]] = {
 _LONG: Final = {Kind.STR: Kind.LONG_STR, Kind.BYTES: Kind.LONG_BYTES, Kind.LIST: Kind.LONG_LIST}
 
 
-class _Ordered(Sequence[Any]):
-    """Sorted values as plain Python ones, which compare exactly."""
-
-    def __init__(self, values: Values) -> None:
-        self._values = values
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __getitem__(self, place: Any) -> Any:
-        value = self._values[place]
-        return value.item() if isinstance(value, np.generic) else value
-
-
-def _code_of(value: object, dictionary: Dictionary) -> int | None:
-    """Return the code of a value, or None."""
-    kind, key = keyed(value)
-    entry = dictionary.entries.get(kind)
-    if entry is None or kind in MARKS:
-        return None
-    if kind is Kind.LIST:
-        return dictionary.list_codes.get(key)
-    ordered, place = _Ordered(entry.values), _place(entry.values, key)
-    return entry.first + place if place < len(ordered) and ordered[place] == key else None
-
-
-def _place(values: Values, key: Any, is_right: bool = False) -> int:
-    """Return where a key is among sorted values: before those that equal it, or after them."""
-    if isinstance(values, np.ndarray) and (
-        isinstance(key, float) if values.dtype.kind == "f" else isinstance(key, int) and -(2**63) <= key < 2**63
-    ):
-        return int(np.searchsorted(values, values.dtype.type(key), side="right" if is_right else "left"))
-    return (bisect_right if is_right else bisect_left)(_Ordered(values), key)
-
-
 def _of_codes(codes: Iterable[int | None]) -> Choice:
     spans: list[tuple[int, int]] = []
     for code in sorted({int(code) for code in codes if code is not None}):
@@ -320,7 +285,9 @@ def _of_codes(codes: Iterable[int | None]) -> Choice:
 def _containing(item: object, dictionary: Dictionary) -> Bools:
     """Return which codes stand for a value that contains an item."""
     mask = np.zeros(dictionary.n_codes, np.bool_)
-    mask[dictionary.lists_with.get(item, [])] = True
+    lists = dictionary.entries.get(Kind.LIST)
+    if lists is not None:
+        mask[lists.first : lists.first + len(lists.values)] = cast(Lists, lists.values).with_item(item)
     part = _part(item)
     entry = None if part is None else dictionary.entries.get(Kind.STR if isinstance(item, str) else Kind.BYTES)
     if part is not None and entry is not None:
