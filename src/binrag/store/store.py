@@ -178,7 +178,8 @@ class Store:
         vectors : iterable of float (dim,), or float (n, dim), optional
             Their vectors, if you have them; else the encoder makes them.
         batch_size : int
-            Texts encoded at once; of no effect where vectors are given.
+            Texts handed to the encoder at once. Eight times as many are read and in memory, for those of about one
+            length to be encoded together. Of no effect where vectors are given.
         commit_every : int, optional
             Commit after every so many documents; what was committed stays if a later one fails.
         progress : bool, callable or None
@@ -207,7 +208,7 @@ class Store:
         total = length_of(texts, ids, metadata, vectors)
         added: list[str] = []
         with progress_of(progress, total, "adding") as report:
-            while spool := self._encoding().spooled(source, per_commit, report):
+            while spool := self._encoding().spooled(source, per_commit, batch_size, report):
                 with spool:
                     added += self._write(spool)
                 self._fit_if_due(progress)
