@@ -22,6 +22,9 @@ _AT_ONCE = 64
 VECTORS_AT_ONCE = BLOCK
 """Documents of a batch whose vectors are given."""
 
+CALLS_PER_WINDOW = 8
+"""Calls of the encoder whose texts are read together, for each to be of texts of about one length."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -109,8 +112,8 @@ def batches(
 ) -> Iterator[Batch]:
     """Cut the inputs into checked batches, reading no further than needed.
 
-    They hold up to `batch_size` documents, or `VECTORS_AT_ONCE` where vectors are given, and end at each multiple of
-    `commit_every`.
+    They hold up to `CALLS_PER_WINDOW` times `batch_size` documents, or `VECTORS_AT_ONCE` where vectors are given, and
+    end at each multiple of `commit_every`.
 
     Raises
     ------
@@ -119,7 +122,7 @@ def batches(
     InvalidMetadata
     """
     named = {"texts": texts, "ids": ids, "metadata": metadata, "vectors": vectors}
-    at_once = batch_size if vectors is None else VECTORS_AT_ONCE
+    at_once = CALLS_PER_WINDOW * batch_size if vectors is None else VECTORS_AT_ONCE
     takers = [_taker(name, given) for name, given in named.items()]
     is_held = all(given is None or _has_length(given) for given in named.values())
     start = 0

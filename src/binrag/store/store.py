@@ -187,7 +187,8 @@ class Store:
             Whose documents they are. An id names one document of a tenant; another tenant's may have the same. By
             default that of the handle, else the unnamed tenant.
         batch_size : int
-            Texts encoded at once; of no effect where vectors are given.
+            Texts handed to the encoder at once. Eight times as many are read and in memory, for those of about one
+            length to be encoded together. Of no effect where vectors are given.
         commit_every : int, optional
             Commit after every so many documents; what was committed stays if a later one fails.
         progress : bool, callable or None
@@ -215,7 +216,7 @@ class Store:
             raise UnsupportedMode("commit_every inside transaction(), which commits once; leave one of them out")
         source = batches(texts, ids, metadata, vectors, batch_size, per_commit)
         with progress_of(progress, length_of(texts, ids, metadata, vectors), "adding") as report:
-            return adding.add(self._handle, source, owner, per_commit, report, progress)
+            return adding.add(self._handle, source, owner, per_commit, batch_size, report, progress)
 
     def search(
         self,
