@@ -118,11 +118,13 @@ def is_long(value: str | bytes | list[Any] | tuple[Any, ...]) -> bool:
 
 def _most(values: list[Any] | tuple[Any, ...]) -> int:
     """Return how many bytes of msgpack a list takes at most, quickly; above `MAX_BYTES` it has to be packed."""
+    if set(map(type, values)) == {str}:
+        return 3 + 5 * len(values) + 4 * sum(map(len, values))
     most = 3
     for value in values:
         if isinstance(value, (str, bytes)):
             most += 4 * len(value) + 5
-        elif isinstance(value, (Mapping, list, tuple)):
+        elif isinstance(value, (dict, list, tuple)):
             return MAX_BYTES + 1
         else:
             most += _ITEM
@@ -133,7 +135,7 @@ def _is_flat(metadata: Mapping[str, Any]) -> bool:
     """Say whether the paths of metadata are its keys: no dict, and no list with one."""
     for value in metadata.values():
         kind = type(value)
-        if kind is dict or ((kind is list or kind is tuple) and any(type(item) is dict for item in value)):
+        if kind is dict or ((kind is list or kind is tuple) and dict in set(map(type, value))):
             return False
     return True
 
@@ -182,7 +184,10 @@ def _numbered(values: list[Any]) -> tuple[list[int], list[Any]]:
     distinct: list[Any] = []
     numbers = []
     for value in values:
-        number = known.setdefault(_hashable(value), len(distinct))
+        try:
+            number = known.setdefault(tuple(value) if type(value) is list else value, len(distinct))
+        except TypeError:
+            number = known.setdefault(_hashable(value), len(distinct))
         if number == len(distinct):
             distinct.append(value)
         numbers.append(number)
@@ -190,7 +195,7 @@ def _numbered(values: list[Any]) -> tuple[list[int], list[Any]]:
 
 
 def _hashable(value: Any) -> Any:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return dict
     if isinstance(value, (list, tuple)):
         return tuple(map(_hashable, value))
@@ -202,6 +207,8 @@ def _by_kind(values: list[Any]) -> dict[Kind, list[int]]:
     types, every = set(map(type, values)), list(range(len(values)))
     if types == {str} and max(map(len, values)) < MAX_BYTES // 4:
         return {Kind.STR: every}
+    if types == {list} and not any(map(is_long, values)):
+        return {Kind.LIST: every}
     if types == {float}:
         return {Kind.FLOAT: every}
     if types == {int} and _is_narrow(min(values)) and _is_narrow(max(values)):
