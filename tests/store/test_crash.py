@@ -20,6 +20,8 @@ WORK = {
         store.add(['one'], ids=['2a'], vectors=vectors_of(1, DIM))
         store.delete(['2b'])
     """,
+    "change": "store.update_metadata({'n': 5}, ['3a', '3b', '1a'])",
+    "compact": "store.compact(progress=False)",
     "recode": "store.recode('rotated-sign', progress=False)",
 }
 FULL_BLOCK = {"add", "recode"}
@@ -117,7 +119,7 @@ def test_the_process_ends_at_any_step_of_the_files(bases, memory_folder, peer, n
     nursery = peer(LD_PRELOAD=str(failing_disk(memory_folder)))
     nursery.run(PRELUDE.format(WORK[name]))
     before, after = states(nursery, bases / "small", memory_folder)
-    stride = rounds(5, 1)
+    stride = rounds(8, 1)
     run = f"result = exit_code(forked(at_step, p, n, {torn}))"
     numbers = range(sorted(WORK).index(name) % stride, 1000, stride)
     is_after = False
