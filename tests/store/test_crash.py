@@ -97,7 +97,10 @@ def test_the_process_ends_at_any_statement(bases, memory_folder, peer, name, bas
     stride = rounds(4, 1) if base == "block" else 1
     for number, path, stopped in crashes(nursery, bases / base, memory_folder, name, run, range(0, 200, stride)):
         found.append(observed(path))
-        assert found[-1] == (before if stopped else after), f"at statement {number}"
+        # the rows of a compaction are committed before their space is given back
+        possible = (before, after) if name == "compact" and stopped else (before,) if stopped else (after,)
+        assert found[-1] in possible, f"at statement {number}"
+        assert len(found) < 2 or found[-2] == before or found[-1] == after
         path.unlink()
     assert number > 5
 
