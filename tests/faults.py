@@ -6,8 +6,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
@@ -40,34 +41,49 @@ def rounds(few, many):
 
 
 class Commit:
-    """What it adds and deletes, in one commit. Ids come in pairs, `<n>a` and `<n>b`, of one version."""
+    """What it adds, deletes and changes, in one commit. Ids come in pairs, `<n>a` and `<n>b`, of one version."""
 
     def __init__(self, seed, number, n_pairs=40):
         draw = np.random.default_rng([seed, number])
         names = draw.permutation(n_pairs)[: draw.integers(2, 8)].tolist()
-        kind = draw.choice(["add", "add", "delete", "both"])
-        n_added = {"add": len(names), "delete": 0, "both": len(names) // 2}[kind]
+        kind = draw.choice(["add", "add", "delete", "both", "change"])
+        n_added = {"add": len(names), "both": len(names) // 2}.get(kind, 0)
         self.number = number
         self.version = f"{seed}/{number}"
+        self.is_change = kind == "change"
+        self.compacts = bool(draw.random() < 0.15)
         self.added = [f"{name}{half}" for name in names[:n_added] for half in "ab"]
-        self.deleted = [f"{name}{half}" for name in names[n_added:] for half in "ab"]
+        self.others = [f"{name}{half}" for name in names[n_added:] for half in "ab"]
         self.vectors = draw.standard_normal((len(self.added), DIM)).astype(np.float32)
         self.texts = [f"{name}, version {self.version}, {'x' * int(draw.integers(0, 3000))}" for name in self.added]
 
     def write(self, store):
         """Write it to a store."""
-        with store.transaction() if self.added and self.deleted else nullcontext():
+        with store.transaction() if self.added and self.others else nullcontext():
             if self.added:
                 metadata = [{"version": self.version}] * len(self.added)
                 store.add(self.texts, ids=self.added, vectors=self.vectors, metadata=metadata)
-            if self.deleted:
-                store.delete(self.deleted)
+            if self.is_change:
+                store.update_metadata({"changed": self.version}, self.others)
+            elif self.others:
+                store.delete(self.others)
+        if self.compacts:
+            store.compact(progress=False)
 
     def after(self, model):
-        """Return the model (id to (text, vector), in the store's order) that it makes of another."""
-        replaced = {*self.added, *self.deleted}
+        """Return the model (id to (text, vector, metadata), in the store's order) that it makes of another."""
+        if self.is_change:
+            changed = {
+                id_: (*model[id_][:2], {**model[id_][2], "changed": self.version})
+                for id_ in self.others
+                if id_ in model
+            }
+            return {**model, **changed}
+        replaced = {*self.added, *self.others}
         kept = {id_: value for id_, value in model.items() if id_ not in replaced}
-        return {**kept, **dict(zip(self.added, zip(self.texts, self.vectors, strict=True), strict=True))}
+        metadata = {"version": self.version}
+        added = zip(self.texts, self.vectors, [metadata] * len(self.added), strict=True)
+        return {**kept, **dict(zip(self.added, added, strict=True))}
 
 
 def documents_of(store):
@@ -76,7 +92,7 @@ def documents_of(store):
 
 
 def expected_documents(model):
-    return [(id_, text, {"version": text.split(", ")[1].split()[1]}) for id_, (text, _) in model.items()]
+    return [(id_, text, metadata) for id_, (text, _, metadata) in model.items()]
 
 
 def check_sound(store):
@@ -92,7 +108,7 @@ def check_answers(store, model, seed=0):
     assert sorted(ids_of(hits)) == sorted(model)
     if not model:
         return
-    kept = reference.float16_of(reference.unit(np.array([vector for _, vector in model.values()])))
+    kept = reference.float16_of(reference.unit(np.array([vector for _, vector, _ in model.values()])))
     scores = dict(zip(model, (kept @ reference.unit(query[None])[0]).tolist(), strict=True))
     rows = {id_: row for row, id_ in enumerate(model)}
     assert [hit.text for hit in hits] == [model[hit.id][0] for hit in hits]
@@ -100,6 +116,43 @@ def check_answers(store, model, seed=0):
     order = reference.best_first([hit.score for hit in hits], [rows[hit.id] for hit in hits])
     assert order == [(hit.score, rows[hit.id]) for hit in hits]
     assert store.search(query, k=5, n_candidates=10**6) == hits[:5]
+
+
+def check_pairs(store, query):
+    """What holds of every commit that `Commit` writes: pairs are whole, and texts, metadata and ids belong together."""
+    hits = {hit.id: hit for hit in store.search(query, k=10**4, n_candidates=10**6)}
+    for id_, hit in hits.items():
+        other = hits[id_[:-1] + ("b" if id_[-1] == "a" else "a")]
+        name, version, _ = hit.text.split(", ")
+        assert (name, version) == (id_, f"version {hit.metadata['version']}")
+        assert hit.metadata == other.metadata
+    scores = [hit.score for hit in hits.values()]
+    assert scores == sorted(scores, reverse=True)
+    top = store.search(query, k=3)
+    assert len(top) == 3
+    found = store.get([top[0].id[:-1] + half for half in "ab"])
+    assert len(found) in (0, 2)
+    assert len({document.text.split(", ")[1] for document in found}) < 2
+    assert store.count() % 2 == 0
+
+
+def read_until(store, end, seed):
+    """Check a store's pairs until a time comes, and that its generation never falls; return how often."""
+    generation = n = 0
+    while time.time() < end:
+        check_pairs(store, vectors_of(1, DIM, seed=[seed, n])[0])
+        seen = store.refresh()
+        assert seen >= generation
+        generation, n = seen, n + 1
+        time.sleep(0.02)  # eight of them would leave the writer nothing of two cores
+    return n
+
+
+def resident_bytes():
+    """This process's memory that is not paged out, or 0 where the system does not say."""
+    with suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
 
 
 def check_store(path, states, seed=0):

@@ -20,6 +20,8 @@ WORK = {
         store.add(['one'], ids=['2a'], vectors=vectors_of(1, DIM))
         store.delete(['2b'])
     """,
+    "change": "store.update_metadata({'n': 5}, ['3a', '3b', '1a'])",
+    "compact": "store.compact(progress=False)",
     "recode": "store.recode('rotated-sign', progress=False)",
 }
 FULL_BLOCK = {"add", "recode"}
@@ -95,7 +97,10 @@ def test_the_process_ends_at_any_statement(bases, memory_folder, peer, name, bas
     stride = rounds(4, 1) if base == "block" else 1
     for number, path, stopped in crashes(nursery, bases / base, memory_folder, name, run, range(0, 200, stride)):
         found.append(observed(path))
-        assert found[-1] == (before if stopped else after), f"at statement {number}"
+        # the rows of a compaction are committed before their space is given back
+        possible = (before, after) if name == "compact" and stopped else (before,) if stopped else (after,)
+        assert found[-1] in possible, f"at statement {number}"
+        assert len(found) < 2 or found[-2] == before or found[-1] == after
         path.unlink()
     assert number > 5
 
@@ -117,7 +122,7 @@ def test_the_process_ends_at_any_step_of_the_files(bases, memory_folder, peer, n
     nursery = peer(LD_PRELOAD=str(failing_disk(memory_folder)))
     nursery.run(PRELUDE.format(WORK[name]))
     before, after = states(nursery, bases / "small", memory_folder)
-    stride = rounds(5, 1)
+    stride = rounds(8, 1)
     run = f"result = exit_code(forked(at_step, p, n, {torn}))"
     numbers = range(sorted(WORK).index(name) % stride, 1000, stride)
     is_after = False

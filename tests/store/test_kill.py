@@ -75,8 +75,8 @@ def test_a_killed_writer_leaves_what_it_acknowledged(memory_folder, peer, durabi
 def check_rebuilt(path, other, model):
     """A search of any depth finds what it finds in a store that was written at once."""
     with Store.open(other, **SETTINGS) as fresh, Store.open(path, "r") as store:
-        texts, vectors = zip(*model.values(), strict=True)
-        fresh.add(texts, ids=list(model), vectors=list(vectors))
+        texts, vectors, metadata = zip(*model.values(), strict=True)
+        fresh.add(texts, ids=list(model), vectors=list(vectors), metadata=metadata)
         for n_candidates in (None, 20, 50):
             for query in vectors_of(10, DIM, seed=1):
                 found, expected = (s.search(query, k=10, n_candidates=n_candidates) for s in (store, fresh))
@@ -99,7 +99,8 @@ def test_the_oracle_notices(path):
         check_store(path, [{}, Commit(0, 4).after(model)])
     with Store.open(path) as store:
         half = next(iter(model))
-        wrong = {**model, half: (model[half][0], -model[half][1])}
+        text, vector, metadata = model[half]
+        wrong = {**model, half: (text, -vector, metadata)}
         with pytest.raises(AssertionError):
             check_answers(store, wrong)
         store.delete([half])

@@ -20,7 +20,8 @@ def killed(tmp_path_factory):
     from processes import Peer
 
     path = tmp_path_factory.mktemp("killed") / "store.binrag"
-    first, *others = [commit for commit in (Commit(3, n, n_pairs=12) for n in range(20)) if commit.added][:7]
+    commits = (Commit(3, n, n_pairs=12) for n in range(40))
+    first, *others = [commit for commit in commits if commit.added and not commit.compacts][:7]
     with Store.open(path, **SETTINGS) as store:
         first.write(store)
     models = [first.after({})]
