@@ -38,6 +38,10 @@ class StorageFull(BinragError, OSError):
     """The disk, or the file's own limit, is full; nothing of the call was stored."""
 
 
+class StorageFailed(BinragError, OSError):
+    """The system could not read, write or sync the file; nothing that a call returned from before is lost."""
+
+
 class CorruptStore(BinragError, ValueError):
     """A checksum or a length in the file is wrong; the message names the place."""
 

@@ -21,6 +21,7 @@ UInt64: TypeAlias = npt.NDArray[np.uint64]
 Metadata: TypeAlias = dict[str, Any]
 Mode: TypeAlias = Literal["r", "rw", "c", "x"]
 KeepVectors: TypeAlias = Literal["int8", "float16", "none"]
+Durability: TypeAlias = Literal["commit", "os"]
 Similarity: TypeAlias = Literal["cosine", "dot"]
 Progress: TypeAlias = bool | Callable[[int, int | None], None] | None
 

@@ -67,6 +67,34 @@ def test_texts_longer_than_the_model_reads_are_counted_in_tokens():
     assert SentenceEncoder(model=Sided(max_seq_length=None)).count_truncated(["a " * 50]) == 0
 
 
+def test_a_batch_is_of_texts_of_about_as_many_tokens():
+    """Characters tell little here: the texts of most tokens are the shortest."""
+    texts = ["a b c d e f", "abcdefghijkl mn", "a b", "abcdefghijklmnop", "a b c d", "abcdefghij k"]
+    for side in ("document", "query"):
+        model = Sided(max_seq_length=512)
+        batches = []
+        given = Sided._encode
+        model._encode = lambda *call, given=given, batches=batches, model=model: (
+            batches.append(call[1]) or given(model, *call)
+        )
+        vectors = getattr(SentenceEncoder(model=model, batch_size=2), f"encode_{side}")(texts)
+        assert batches == [["a b c d e f", "a b c d"], ["abcdefghijkl mn", "a b"], ["abcdefghij k", "abcdefghijklmnop"]]
+        assert vectors.tolist() == given(model, side, texts, {}).tolist()
+
+
+@pytest.mark.parametrize("limit", [None, float("inf")])
+def test_a_model_without_a_limit_takes_the_texts_as_they_are(limit):
+    model = Sided(max_seq_length=limit, tokenizer=None)
+    assert len(SentenceEncoder(model=model, batch_size=2).encode_document(["a", "b b", "c"])) == 3
+    assert model.calls == [("document", {"batch_size": 2, "show_progress_bar": False})]
+
+
+def test_a_real_models_vectors_do_not_depend_on_the_batches(minilm):
+    texts = [f"{'river stone ' * (n % 7)}{n}" for n in range(20)]
+    batched = SentenceEncoder(model=minilm, batch_size=3).encode_document(texts)
+    assert batched == pytest.approx(minilm.encode_document(texts), abs=1e-5)
+
+
 def test_a_similarity_that_is_a_distance_is_refused(path):
     model = Sided(similarity_fn_name="euclidean")
     with (

@@ -101,7 +101,7 @@ def test_a_call_that_fails_while_it_writes_leaves_nothing_of_it(filled, monkeypa
         calls.clear()
         monkeypatch.setattr(writer, "append", failing)
         with pytest.raises(MemoryError):
-            filled.add(["one", "two", "three"], ids=["a", "2", "3"], batch_size=1)
+            filled.add([f"text {n}" for n in range(10)], ids=["a", *"123456789"], batch_size=1)
         monkeypatch.setattr(writer, "append", real)
         assert ids(filled) == ["a", "r", "k"]
         filled.add(["late stone"], ids=["l"])

@@ -185,3 +185,10 @@ def test_ids_and_a_filter_must_both_hold(path):
         assert [document.id for document in store.iter()] == ["b", "d"]
         assert store.delete(where={}) == 2
         assert store.count() == 0
+
+
+def test_filters_that_are_equal_and_mean_different_things(path):
+    with Store.open(path, dim=DIM) as store:
+        store.add(vectors=VECTORS[:2], ids=["a", "b"], metadata=[{"n": b"\x01"}, {"n": [1.0]}])
+        for value, found in ((1, 2), (1.0, 1), (True, 2)):
+            assert store.count(where={"n": {"$contains": value}}) == found

@@ -110,6 +110,7 @@ def _open(options: argparse.Namespace, existing: StoreInfo | None, records: list
         keep_vectors=options.keep_vectors,
         binarizer=options.binarizer,
         auto_fit=options.auto_fit,
+        durability=options.durability,
         lock_timeout=options.lock_timeout,
         tenant=options.tenant,
     )

@@ -13,7 +13,7 @@ from binrag.cli.maintenance import add_maintenance
 from binrag.cli.train import recode, train
 from binrag.store.space import BINARIZERS
 from binrag.store.training import KINDS
-from binrag.types import KeepVectors
+from binrag.types import Durability, KeepVectors
 
 _EXIT_CODES = """\
 exit codes:
@@ -68,6 +68,12 @@ def _add_add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_false",
         default=None,
         help="for a new store: leave its codes signs when there are enough documents to fit codes to",
+    )
+    command.add_argument(
+        "--durability",
+        choices=get_args(Durability),
+        default="commit",
+        help="os: do not wait for the disk at every commit; a power cut may take the last ones (default: %(default)s)",
     )
     command.add_argument("--lock-timeout", type=float, default=10.0, help="seconds to wait for another writer")
     command.add_argument("--quiet", action="store_true", help="no progress bar")

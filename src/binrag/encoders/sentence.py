@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import numpy.typing as npt
 
 from binrag.errors import EncoderMismatch, InvalidInput, MissingDependency, UnsupportedMode
 from binrag.threads import Mutex
-from binrag.types import Similarity
+from binrag.types import Float32, Similarity
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -30,7 +33,8 @@ class SentenceEncoder:
     model : SentenceTransformer, optional
         A loaded model.
     batch_size : int
-        Texts that go through the model at once.
+        Texts that go through the model at once, padded to the longest of them; of those given in one call, such as
+        have about as many tokens are taken together.
 
     Raises
     ------
@@ -101,11 +105,30 @@ class SentenceEncoder:
 
     def encode_document(self, texts: list[str]) -> npt.ArrayLike:
         """Encode documents: float32 (n, dim)."""
-        return self.model.encode_document(texts, batch_size=self._batch_size, show_progress_bar=False)
+        return self._encoded(self.model.encode_document, texts)
 
     def encode_query(self, texts: list[str]) -> npt.ArrayLike:
         """Encode queries: float32 (n, dim)."""
-        return self.model.encode_query(texts, batch_size=self._batch_size, show_progress_bar=False)
+        return self._encoded(self.model.encode_query, texts)
+
+    def _encoded(self, encode: Callable[..., Float32], texts: list[str]) -> Float32:
+        """Encode texts, those of about as many tokens in one batch: a batch is padded to the longest of it.
+
+        The model itself would sort them by characters, whose tokens may be several times as many in one text as in
+        another.
+        """
+        run = partial(encode, batch_size=self._batch_size, show_progress_bar=False)
+        limit = self.model.max_seq_length
+        if len(texts) <= self._batch_size or limit is None or math.isinf(limit):
+            return run(texts)
+        order = np.argsort([-min(n, limit) for n in self._n_tokens(texts)], kind="stable")
+        batches = (order[first : first + self._batch_size] for first in range(0, len(order), self._batch_size))
+        vectors = np.concatenate([run([texts[i] for i in batch]) for batch in batches])
+        return vectors[np.argsort(order)]
+
+    def _n_tokens(self, texts: list[str]) -> list[int]:
+        encoded = self.model.tokenizer(texts, add_special_tokens=True, truncation=False, verbose=False)
+        return [len(ids) for ids in encoded["input_ids"]]
 
     def count_truncated(self, texts: list[str]) -> int:
         """Count the texts of more tokens than the model reads."""
@@ -114,7 +137,4 @@ class SentenceEncoder:
             return 0
         # a token covers one character at least, and two or so are special
         long = [text for text in texts if len(text) > limit - 4]
-        if not long:
-            return 0
-        encoded = self.model.tokenizer(long, add_special_tokens=True, truncation=False, verbose=False)
-        return sum(len(ids) > limit for ids in encoded["input_ids"])
+        return sum(n > limit for n in self._n_tokens(long)) if long else 0

@@ -8,46 +8,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgpack
 import numpy as np
-import numpy.typing as npt
 
 from binrag.errors import CorruptStore
-from binrag.filters.kinds import MARKS, MAX_BYTES, Kind, frozen, keyed
+from binrag.filters.dictionaries import Dictionary, Entry, Integers, Lists, Values, fitting
+from binrag.filters.kinds import MARKS, MAX_BYTES, Kind, keyed
 from binrag.filters.predicate import flattened
 from binrag.filters.texts import Texts
+from binrag.filters.tree import MAX_DEPTH
 from binrag.types import BLOCK
-
-Integers: TypeAlias = npt.NDArray[np.integer[Any]]
-Values: TypeAlias = "npt.NDArray[np.int64] | npt.NDArray[np.float64] | Texts | list[Any]"
 
 _TICKS = (Kind.NAIVE, Kind.AWARE, Kind.DATE)
 _INTEGERS = (Kind.INT, *_TICKS)
 _TEXTS = (Kind.STR, Kind.BYTES)
-_ITEMS: dict[Kind, type] = {Kind.BIG_INT: int, Kind.LIST: list}
-_DATETIME, _DATE = 1, 2
 _WIDTHS = (1, 2, 4, 8)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """The distinct values of one kind; they have consecutive codes.
-
-    Attributes
-    ----------
-    kind : Kind
-        Their kind.
-    first : int
-        Code of the first.
-    values : int64 (n,), float64 (n,), Texts or list
-        The values: ticks of datetimes and dates, strings in UTF-8, `frozen` lists. Of a mark, one None.
-    """
-
-    kind: Kind
-    first: int
-    values: Values
+_ITEM = 40
+"""Bytes of msgpack that None, a number, a datetime or a date in a list takes at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +37,12 @@ class Piece:
     ----------
     codes : integers (n_rows,)
         The code of each row's value; 0: none.
-    entries : tuple of Entry
-        What codes stand for, from 1 on.
-    n_codes : int
-        How many codes there are, that of no value included.
+    dictionary : Dictionary
+        What codes stand for; no value has two, but equal numbers of two kinds may.
     """
 
     codes: Integers
-    entries: tuple[Entry, ...]
-    n_codes: int
+    dictionary: Dictionary
 
 
 def pack_columns(rows: Sequence[Mapping[str, Any] | None]) -> bytes:
@@ -122,7 +98,7 @@ def unpack_column(blob: bytes, path: str, place: str) -> Piece:
     try:
         n_rows, column = _found(blob, path)
         if column is None:
-            return Piece(np.zeros(n_rows, np.uint8), (), 1)
+            return Piece(np.zeros(n_rows, np.uint8), Dictionary({}, 1))
         return _read_column(n_rows, column)
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise CorruptStore(
@@ -133,48 +109,72 @@ def unpack_column(blob: bytes, path: str, place: str) -> Piece:
 def is_long(value: str | bytes | list[Any] | tuple[Any, ...]) -> bool:
     """Say whether a value is too long to be kept in a column."""
     if isinstance(value, (list, tuple)):
-        return len(value) >= MAX_BYTES or len(_packed(value)) > MAX_BYTES
+        return _most(value) > MAX_BYTES and (len(value) >= MAX_BYTES or len(_packed(value)) > MAX_BYTES)
     n = len(value)
     if isinstance(value, str) and MAX_BYTES // 4 <= n <= MAX_BYTES:
         n = len(value.encode())
     return n > MAX_BYTES - 2
 
 
+def _most(values: list[Any] | tuple[Any, ...]) -> int:
+    """Return how many bytes of msgpack a list takes at most, quickly; above `MAX_BYTES` it has to be packed."""
+    if set(map(type, values)) == {str}:
+        return 3 + 5 * len(values) + 4 * sum(map(len, values))
+    most = 3
+    for value in values:
+        if isinstance(value, (str, bytes)):
+            most += 4 * len(value) + 5
+        elif isinstance(value, (dict, list, tuple)):
+            return MAX_BYTES + 1
+        else:
+            most += _ITEM
+    return most
+
+
 def _is_flat(metadata: Mapping[str, Any]) -> bool:
     """Say whether the paths of metadata are its keys: no dict, and no list with one."""
     for value in metadata.values():
         kind = type(value)
-        if kind is dict or ((kind is list or kind is tuple) and any(type(item) is dict for item in value)):
+        if kind is dict or ((kind is list or kind is tuple) and dict in set(map(type, value))):
             return False
     return True
 
 
 def _pack_column(n_rows: int, rows: list[int], values: list[Any]) -> bytes:
-    numbers, distinct = _numbered(values)
-    kinds = _by_kind(distinct)
-    entries, places, code = [], np.zeros(len(distinct), np.uint16), 1
-    for kind in sorted(kinds):
-        own = kinds[kind]
-        places[own] = code if kind in MARKS else np.arange(code, code + len(own))
-        count = 1 if kind in MARKS else len(own)
-        entries.append([int(kind), count, _pack_values(kind, [distinct[number] for number in own])])
-        code += count
-    dtype = np.dtype(np.uint8 if code <= 256 else "<u2")
-    codes = places[numbers].astype(dtype)
+    entries, codes, n_codes = _coded(values)
+    packed = None if n_codes == 2 else codes.tobytes()
     if len(rows) == n_rows:
-        return _packed([None, entries, None if code == 2 else codes.tobytes()])
-    if len(rows) * (dtype.itemsize + 2) < n_rows * dtype.itemsize:
-        sparse = np.array(rows, dtype="<u2").tobytes()
-        return _packed([sparse, entries, None if code == 2 else codes.tobytes()])
-    dense = np.zeros(n_rows, dtype)
+        return _packed([None, entries, packed])
+    if 2 * len(rows) + len(packed or b"") < n_rows * codes.itemsize:
+        return _packed([np.array(rows, dtype="<u2").tobytes(), entries, packed])
+    dense = np.zeros(n_rows, codes.dtype)
     dense[rows] = codes
     return _packed([None, entries, dense.tobytes()])
+
+
+def _coded(values: list[Any]) -> tuple[list[Any], Integers, int]:
+    """Return the entries of the distinct values, the code of each value, and how many codes there are."""
+    numbers, distinct = _numbered(values)
+    kinds = _by_kind(distinct)
+    entries, places, code = [], np.zeros(len(distinct), np.uint32), 1
+    for kind in sorted(kinds):
+        own = kinds[kind]
+        count = 1 if kind in MARKS else len(own)
+        places[own] = np.arange(code, code + count)
+        entries.append([int(kind), count, _pack_values(kind, [distinct[number] for number in own])])
+        code += count
+    return entries, places[numbers].astype(_little(code)), code
+
+
+def _little(n_codes: int) -> np.dtype[np.unsignedinteger[Any]]:
+    """Return the type of codes, little-endian."""
+    return np.dtype(fitting(n_codes)).newbyteorder("<")
 
 
 def _numbered(values: list[Any]) -> tuple[list[int], list[Any]]:
     """Return a number for each value, counted from 0 in the order of their first appearance, and the distinct values.
 
-    Lists are the same only where their bytes are.
+    Dicts count as one value, as a column only says that they are there.
     """
     known: dict[Any, int] = {}
     try:
@@ -184,12 +184,22 @@ def _numbered(values: list[Any]) -> tuple[list[int], list[Any]]:
     distinct: list[Any] = []
     numbers = []
     for value in values:
-        key = (_packed(value),) if isinstance(value, (list, tuple)) else value if not isinstance(value, dict) else dict
-        number = known.setdefault(key, len(distinct))
+        try:
+            number = known.setdefault(tuple(value) if type(value) is list else value, len(distinct))
+        except TypeError:
+            number = known.setdefault(_hashable(value), len(distinct))
         if number == len(distinct):
             distinct.append(value)
         numbers.append(number)
     return numbers, distinct
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return dict
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_hashable, value))
+    return value
 
 
 def _by_kind(values: list[Any]) -> dict[Kind, list[int]]:
@@ -197,6 +207,8 @@ def _by_kind(values: list[Any]) -> dict[Kind, list[int]]:
     types, every = set(map(type, values)), list(range(len(values)))
     if types == {str} and max(map(len, values)) < MAX_BYTES // 4:
         return {Kind.STR: every}
+    if types == {list} and not any(map(is_long, values)):
+        return {Kind.LIST: every}
     if types == {float}:
         return {Kind.FLOAT: every}
     if types == {int} and _is_narrow(min(values)) and _is_narrow(max(values)):
@@ -236,6 +248,9 @@ def _pack_values(kind: Kind, values: list[Any]) -> Any:
     if kind in _TEXTS:
         texts = [value.encode() for value in values] if kind is Kind.STR else values
         return bytes(map(len, texts)) + b"".join(texts)
+    if kind is Kind.LIST:
+        entries, codes, _ = _coded([item for value in values for item in value])
+        return [bytes(map(len, values)), entries, codes.tobytes()]
     return values
 
 
@@ -258,46 +273,50 @@ def _found(blob: bytes, path: str) -> tuple[int, bytes | None]:
 
 
 def _read_column(n_rows: int, column: bytes) -> Piece:
-    record = msgpack.unpackb(column, raw=False, strict_map_key=True, ext_hook=_unpack_extension)
+    record = msgpack.unpackb(column, raw=False, strict_map_key=True)
     if not isinstance(record, list) or len(record) != 3:
         raise ValueError("expected rows, values and codes")
-    rows, kinds, codes = record
-    entries, n_codes = _read_entries(kinds, n_rows)
-    present = n_rows if rows is None else len(rows) // 2
-    own: Integers
-    if codes is None:
-        if n_codes != 2:
-            raise ValueError("the codes are not there")
-        own = np.ones(present, np.uint8)
-    else:
-        own = np.frombuffer(codes, np.uint8 if n_codes <= 256 else "<u2")
-    if len(own) != present or (present and int(own.max()) >= n_codes):
-        raise ValueError("a code is out of range, or there are too many or too few")
+    rows, entries, codes = record
+    n = n_rows if rows is None else len(rows) // 2
+    dictionary = _read_entries(entries, n)
+    own: Integers = np.ones(n, np.uint8) if codes is None else _read_codes(dictionary, codes)
+    if len(own) != n or (codes is None and dictionary.n_codes != 2):
+        raise ValueError("too many codes or too few")
     if rows is None:
-        return Piece(own, entries, n_codes)
+        return Piece(own, dictionary)
     places = np.frombuffer(rows, "<u2")
-    if present and (places[-1] >= n_rows or np.any(places[1:] <= places[:-1])):
+    if n and (places[-1] >= n_rows or np.any(places[1:] <= places[:-1])):
         raise ValueError("a row is out of range or out of order")
     dense = np.zeros(n_rows, own.dtype)
     dense[places] = own
-    return Piece(dense, entries, n_codes)
+    return Piece(dense, dictionary)
 
 
-def _read_entries(kinds: Any, n_rows: int) -> tuple[tuple[Entry, ...], int]:
-    entries: list[Entry] = []
-    code = 1
-    for number, count, values in kinds:
+def _read_codes(dictionary: Dictionary, codes: bytes) -> Integers:
+    own = np.frombuffer(codes, _little(dictionary.n_codes))
+    if len(own) and int(own.max()) >= dictionary.n_codes:
+        raise ValueError("a code is out of range")
+    return own
+
+
+def _read_entries(packed: Any, n: int, level: int = 0) -> Dictionary:
+    """Read what codes of `n` values stand for."""
+    if level > MAX_DEPTH:
+        raise ValueError("lists are nested too deep")
+    entries: dict[Kind, Entry] = {}
+    code, last = 1, 0
+    for number, count, values in packed:
         kind = Kind(number)
-        if entries and kind <= entries[-1].kind:
+        if kind <= last:
             raise ValueError("the kinds are out of order")
-        if type(count) is not int or not 1 <= count <= n_rows - code + 1:
-            raise ValueError(f"{count!r} values of {n_rows} rows")
-        entries.append(Entry(kind, code, _read_values(kind, count, values)))
-        code += count
-    return tuple(entries), code
+        if type(count) is not int or not 1 <= count <= n - code + 1:
+            raise ValueError(f"{count!r} values of {n}")
+        entries[kind] = Entry(kind, code, _read_values(kind, count, values, level))
+        code, last = code + count, kind
+    return Dictionary(entries, code)
 
 
-def _read_values(kind: Kind, count: int, values: Any) -> Values:
+def _read_values(kind: Kind, count: int, values: Any, level: int) -> Values:
     if kind in MARKS:
         if count != 1 or values is not None:
             raise ValueError("a mark with values")
@@ -314,9 +333,11 @@ def _read_values(kind: Kind, count: int, values: Any) -> Values:
         return np.frombuffer(values, f"<i{width}").astype(np.int64)
     if kind in _TEXTS:
         return _read_texts(kind, count, values)
-    if type(values) is not list or len(values) != count or not all(type(v) is _ITEMS[kind] for v in values):
-        raise ValueError(f"expected {count} values of the kind {kind.name}")
-    return [frozen(value) for value in values] if kind is Kind.LIST else values
+    if kind is Kind.LIST:
+        return _read_lists(count, values, level)
+    if type(values) is not list or len(values) != count or not all(type(value) is int for value in values):
+        raise ValueError(f"expected {count} integers")
+    return values
 
 
 def _read_texts(kind: Kind, count: int, values: bytes) -> Texts:
@@ -331,20 +352,22 @@ def _read_texts(kind: Kind, count: int, values: bytes) -> Texts:
     return Texts(data, ends)
 
 
+def _read_lists(count: int, values: Any, level: int) -> Lists:
+    lengths, entries, codes = values
+    ends = np.cumsum(np.frombuffer(lengths, np.uint8), dtype=np.int64)
+    if len(ends) != count:
+        raise ValueError(f"{len(ends)} lists, expected {count}")
+    items = _read_entries(entries, int(ends[-1]), level + 1)
+    own = _read_codes(items, codes)
+    if len(own) != ends[-1] or (len(own) and not own.min()):
+        raise ValueError("the items of lists do not add up")
+    return Lists(own, ends, items)
+
+
 def _packed(value: Any) -> bytes:
-    return bytes(msgpack.packb(value, use_bin_type=True, default=_pack_extension))
+    return bytes(msgpack.packb(value, use_bin_type=True, default=_extension))
 
 
-def _pack_extension(value: Any) -> msgpack.ExtType:
-    if isinstance(value, datetime):
-        return msgpack.ExtType(_DATETIME, value.isoformat().encode())
-    if isinstance(value, date):
-        return msgpack.ExtType(_DATE, value.isoformat().encode())
-    raise TypeError(f"cannot pack {type(value).__name__}")
-
-
-def _unpack_extension(code: int, data: bytes) -> datetime | date:
-    kinds: dict[int, type[date]] = {_DATETIME: datetime, _DATE: date}
-    if code not in kinds:
-        raise ValueError(f"unknown extension type {code}")
-    return kinds[code].fromisoformat(data.decode())
+def _extension(value: date) -> msgpack.ExtType:
+    """Return a datetime or date as records have it, whose length decides what is long."""
+    return msgpack.ExtType(1 if isinstance(value, datetime) else 2, value.isoformat().encode())

@@ -9,60 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from binrag.filters import texts
-from binrag.filters.blobs import Entry, Integers, Piece, Values, unpack_column
-from binrag.filters.kinds import MARKS, NUMBERS, Kind
-from binrag.filters.texts import Texts
+from binrag.filters.blobs import Piece, unpack_column
+from binrag.filters.dictionaries import Dictionary, Integers, fitting, united
+from binrag.filters.kinds import MARKS, Kind
 
 _GROWTH = 8
 """A segment is merged into the one before it once that has no more than so many times its rows."""
 
-_EXACT = 2**53
 _FEW_CODES = 256
-_ALWAYS_QUICK = 65536
-_GROUPS: Final = (NUMBERS, *((kind,) for kind in Kind if kind not in (*MARKS, *NUMBERS)))
-N_RESERVED: Final = 1 + len(MARKS)
-"""Codes that mean the same in every dictionary: 0 no value, then the marks, each by the number of its kind."""
-
-Bools = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Dictionary:
-    """Distinct values and their codes: kinds in order, and values of a kind sorted, lists excepted.
-
-    Attributes
-    ----------
-    entries : dict of Kind to Entry
-        One for all numbers, under `Kind.INT`, whose values are int64, float64 or a list if neither holds them exactly.
-    n_codes : int
-        How many codes there are, the reserved ones included.
-    """
-
-    entries: dict[Kind, Entry]
-    n_codes: int
-
-    @cached_property
-    def list_codes(self) -> dict[Any, int]:
-        """The code of every list."""
-        entry = self.entries.get(Kind.LIST)
-        return (
-            {} if entry is None else {own: code for code, own in enumerate(cast(list[Any], entry.values), entry.first)}
-        )
-
-    @cached_property
-    def lists_with(self) -> dict[Any, list[int]]:
-        """The codes of the lists that contain an item, for every item."""
-        items: dict[Any, list[int]] = {}
-        for values, code in self.list_codes.items():
-            for item in set(values):
-                items.setdefault(item, []).append(code)
-        return items
+_FEW_ROWS = 65536
 
 
 @dataclass(frozen=True)
@@ -92,7 +51,7 @@ class Segment:
 
         None where comparing all codes takes no longer: for few codes, a byte each, and for few rows.
         """
-        if self.dictionary.n_codes <= _FEW_CODES or len(self.codes) <= _ALWAYS_QUICK:
+        if self.dictionary.n_codes <= _FEW_CODES or len(self.codes) <= _FEW_ROWS:
             return None
         low, high = (self.codes & 0xFFFF).astype(np.uint16), (self.codes >> 16).astype(np.uint16)
         order = np.argsort(low, kind="stable")  # of 16 bits, a radix sort
@@ -168,10 +127,9 @@ class Column:
 
 def _of_piece(first: int, piece: Piece) -> Segment:
     """Return a piece as a segment whose dictionary has its own codes, for `_merged` only."""
-    entries = {entry.kind: entry for entry in piece.entries}
-    marks = frozenset(kind for kind in MARKS if kind in entries)
+    marks = frozenset(kind for kind in MARKS if kind in piece.dictionary.entries)
     ranges = ((first, first + len(piece.codes)),) if len(piece.codes) else ()
-    return Segment(ranges, piece.codes, Dictionary(entries, piece.n_codes), marks)
+    return Segment(ranges, piece.codes, piece.dictionary, marks)
 
 
 def _covers(newer: Segment, older: Segment) -> bool:
@@ -191,10 +149,10 @@ def _merged(segments: Sequence[Segment], is_oldest: bool) -> Segment:
     is_oldest : bool
         Whether nothing is older, so that rows between them may be covered too, as having no value.
     """
-    dictionary, tables = _united([segment.dictionary for segment in segments])
+    dictionary, tables = united([segment.dictionary for segment in segments])
     marks = frozenset().union(*(segment.marks for segment in segments))
     ranges = [one for segment in segments for one in segment.ranges]
-    dtype = np.uint8 if dictionary.n_codes <= 256 else np.uint16 if dictionary.n_codes <= 65536 else np.uint32
+    dtype = fitting(dictionary.n_codes)
     if not ranges:
         return Segment((), np.zeros(0, dtype), dictionary, marks)
     low = 0 if is_oldest else min(start for start, _ in ranges)
@@ -210,62 +168,3 @@ def _merged(segments: Sequence[Segment], is_oldest: bool) -> Segment:
         return Segment(((low, low + len(span)),), span, dictionary, marks)
     edges = np.flatnonzero(np.diff(covered, prepend=False, append=False)) + low
     return Segment(tuple(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)), span[covered], dictionary, marks)
-
-
-def _united(dictionaries: Sequence[Dictionary]) -> tuple[Dictionary, list[npt.NDArray[np.uint32]]]:
-    """Return one dictionary of several, and for each a table from its codes to the new ones."""
-    tables = [np.zeros(own.n_codes, np.uint32) for own in dictionaries]
-    for own, table in zip(dictionaries, tables, strict=True):
-        for kind, entry in own.entries.items():
-            if kind in MARKS:
-                table[entry.first] = kind
-    united = {kind: Entry(kind, int(kind), [None]) for kind in MARKS}
-    code = N_RESERVED
-    for group in _GROUPS:
-        found = [
-            (table, own.entries[kind])
-            for own, table in zip(dictionaries, tables, strict=True)
-            for kind in group
-            if kind in own.entries
-        ]
-        if not found:
-            continue
-        values, places = _distinct(group[0], [entry.values for _, entry in found])
-        done = 0
-        for table, entry in found:
-            n = len(entry.values)
-            table[entry.first : entry.first + n] = places[done : done + n] + code
-            done += n
-        united[group[0]] = Entry(group[0], code, values)
-        code += len(values)
-    return Dictionary(united, code), tables
-
-
-def _distinct(kind: Kind, parts: Sequence[Values]) -> tuple[Values, Integers]:
-    """Return the distinct values, sorted, and the place of each value of the parts among them."""
-    if kind in (Kind.STR, Kind.BYTES):
-        return texts.distinct([part for part in parts if isinstance(part, Texts)])
-    arrays = _arrays(parts)
-    if arrays is not None:
-        values, places = np.unique(np.concatenate(arrays), return_inverse=True)
-        return values, places
-    every: list[Any] = []
-    for part in parts:
-        every += part.tolist() if isinstance(part, np.ndarray) else cast(list[Any], part)
-    distinct = list(dict.fromkeys(every))
-    if kind is not Kind.LIST:
-        distinct.sort()
-    place = {value: i for i, value in enumerate(distinct)}
-    return distinct, np.fromiter(map(place.__getitem__, every), np.uint32, len(every))
-
-
-def _arrays(parts: Sequence[Values]) -> list[npt.NDArray[Any]] | None:
-    """Return numbers as arrays of one type that holds all of them exactly; None if there is none."""
-    arrays = [part for part in parts if isinstance(part, np.ndarray)]
-    if len(arrays) < len(parts):
-        return None
-    if len({array.dtype for array in arrays}) < 2:
-        return arrays
-    if any(array.dtype.kind == "i" and (array.max() > _EXACT or array.min() < -_EXACT) for array in arrays):
-        return None
-    return [array.astype(np.float64) for array in arrays]

@@ -7,7 +7,6 @@ up the tree, and only rows that are open at its root are fetched.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -15,8 +14,9 @@ from typing import Any, Final, cast
 import numpy as np
 
 from binrag.filters import tree
-from binrag.filters.blobs import Integers, Values, is_long
-from binrag.filters.columns import Bools, Column, Dictionary, Segment
+from binrag.filters.blobs import is_long
+from binrag.filters.columns import Column, Segment
+from binrag.filters.dictionaries import Bools, Dictionary, Integers, Lists, place_of
 from binrag.filters.kinds import MARKS, Kind, keyed
 from binrag.filters.predicate import ORDERED, matches
 from binrag.filters.texts import Texts
@@ -116,10 +116,12 @@ def select(
 
 def _bounds(filter: Filter, n_rows: int, column_of: Callable[[str], Column]) -> Bounds:
     if isinstance(filter, (And, Or)):
-        words = _bitmap(np.full(n_rows, isinstance(filter, And)))
-        bounds = Bounds(words, words)
+        if not filter.filters:
+            words = _bitmap(np.full(n_rows, isinstance(filter, And)))
+            return Bounds(words, words)
         combine = np.bitwise_and if isinstance(filter, And) else np.bitwise_or
-        for child in filter.filters:
+        bounds = _bounds(filter.filters[0], n_rows, column_of)
+        for child in filter.filters[1:]:
             bounds = bounds.combined(_bounds(child, n_rows, column_of), combine)
         return bounds
     if isinstance(filter, Not):
@@ -135,27 +137,32 @@ def _bounds(filter: Filter, n_rows: int, column_of: Callable[[str], Column]) -> 
 
 def _of_leaf(leaf: Leaf, n_rows: int, column: Column) -> Bounds:
     """Return the rows of a column that a condition allows, as bounds."""
-    is_empty = isinstance(leaf, tree.IsEmpty)
-    open_marks = _open_marks(leaf)
-    sure, possible = np.full(n_rows, is_empty), None
-    for segment in column.segments:
-        chosen = _rows_of(segment, _CHOICES[type(leaf)](leaf, segment.dictionary))
-        is_open = None
-        if open_marks & segment.marks:
-            is_open = _rows_of(segment, Choice([(mark, mark + 1) for mark in sorted(open_marks & segment.marks)]))
-            possible = sure.copy() if possible is None else possible
-        if segment.ranges == ((0, n_rows),) and is_open is None and possible is None:
-            sure = chosen
-            continue
-        done = 0
-        for start, stop in segment.ranges:
-            own = slice(done, done + max(0, min(stop, n_rows) - start))
-            sure[start:stop] = chosen[own]
-            if possible is not None:
-                possible[start:stop] = chosen[own] if is_open is None else chosen[own] | is_open[own]
-            done += stop - start
+    open_marks, segments = _open_marks(leaf), column.segments
+    if len(segments) == 1 and segments[0].ranges == ((0, n_rows),) and not open_marks & segments[0].marks:
+        words = _bitmap(_chosen(leaf, segments[0]))
+        return Bounds(words, words)
+    sure = np.full(n_rows, isinstance(leaf, tree.IsEmpty))
+    possible = sure.copy() if any(open_marks & segment.marks for segment in segments) else None
+    for segment in segments:
+        chosen, marks = _chosen(leaf, segment), open_marks & segment.marks
+        _overlay(sure, segment, chosen)
+        if possible is not None:
+            is_open = _rows_of(segment, _of_codes(marks))
+            _overlay(possible, segment, chosen | is_open)
     words = _bitmap(sure)
     return Bounds(words, words if possible is None else _bitmap(possible))
+
+
+def _chosen(leaf: Leaf, segment: Segment) -> Bools:
+    return _rows_of(segment, _CHOICES[type(leaf)](leaf, segment.dictionary))
+
+
+def _overlay(rows: Bools, segment: Segment, own: Bools) -> None:
+    """Write a segment's flags over those of all rows."""
+    done = 0
+    for start, stop in segment.ranges:
+        rows[start:stop] = own[done : done + max(0, min(stop, len(rows)) - start)]
+        done += stop - start
 
 
 def _open_marks(leaf: Leaf) -> frozenset[Kind]:
@@ -193,11 +200,11 @@ def _container_marks(item: object) -> frozenset[Kind]:
 
 
 def _of_equal(leaf: tree.Eq, dictionary: Dictionary) -> Choice:
-    return _of_codes([_code_of(leaf.value, dictionary)])
+    return _of_codes([] if leaf.value is None else [dictionary.code_of(leaf.value)])
 
 
 def _of_in(leaf: tree.In, dictionary: Dictionary) -> Choice:
-    return _of_codes(_code_of(value, dictionary) for value in leaf.values)
+    return _of_codes(dictionary.code_of(value) for value in leaf.values if value is not None)
 
 
 def _of_comparison(leaf: tree.Valued, dictionary: Dictionary) -> Choice:
@@ -205,11 +212,9 @@ def _of_comparison(leaf: tree.Valued, dictionary: Dictionary) -> Choice:
     entry = dictionary.entries.get(kind)
     if kind not in ORDERED or entry is None:
         return Choice()
-    ordered, n = _Ordered(entry.values), len(entry.values)
-    if isinstance(leaf, (tree.Lt, tree.Le)):
-        start, stop = 0, (bisect_left if isinstance(leaf, tree.Lt) else bisect_right)(ordered, key)
-    else:
-        start, stop = (bisect_right if isinstance(leaf, tree.Gt) else bisect_left)(ordered, key), n
+    is_upper, is_right = isinstance(leaf, (tree.Lt, tree.Le)), isinstance(leaf, (tree.Le, tree.Gt))
+    place = place_of(entry.values, key, is_right)
+    start, stop = (0, place) if is_upper else (place, len(entry.values))
     return Choice([(entry.first + start, entry.first + stop)] if start < stop else [])
 
 
@@ -245,7 +250,7 @@ def _of_text(leaf: tree.TextMatch, dictionary: Dictionary) -> Choice:
 
 
 def _of_empty(leaf: tree.IsEmpty, dictionary: Dictionary) -> Choice:
-    return _of_codes([0, Kind.NULL, _code_of("", dictionary), _code_of((), dictionary)])
+    return _of_codes([0, Kind.NULL, dictionary.code_of(""), dictionary.code_of(())])
 
 
 def _of_exists(leaf: tree.Exists, dictionary: Dictionary) -> Choice:
@@ -267,33 +272,6 @@ _CHOICES: Final[dict[type[Leaf], Callable[[Any, Dictionary], Choice]]] = {
 _LONG: Final = {Kind.STR: Kind.LONG_STR, Kind.BYTES: Kind.LONG_BYTES, Kind.LIST: Kind.LONG_LIST}
 
 
-class _Ordered(Sequence[Any]):
-    """Sorted values as plain Python ones, which compare exactly."""
-
-    def __init__(self, values: Values) -> None:
-        self._values = values
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __getitem__(self, place: Any) -> Any:
-        value = self._values[place]
-        return value.item() if isinstance(value, np.generic) else value
-
-
-def _code_of(value: object, dictionary: Dictionary) -> int | None:
-    """Return the code of a value, or None."""
-    kind, key = keyed(value)
-    entry = dictionary.entries.get(kind)
-    if entry is None or kind in MARKS:
-        return None
-    if kind is Kind.LIST:
-        return dictionary.list_codes.get(key)
-    ordered = _Ordered(entry.values)
-    place = bisect_left(ordered, key)
-    return entry.first + place if place < len(ordered) and ordered[place] == key else None
-
-
 def _of_codes(codes: Iterable[int | None]) -> Choice:
     spans: list[tuple[int, int]] = []
     for code in sorted({int(code) for code in codes if code is not None}):
@@ -307,7 +285,9 @@ def _of_codes(codes: Iterable[int | None]) -> Choice:
 def _containing(item: object, dictionary: Dictionary) -> Bools:
     """Return which codes stand for a value that contains an item."""
     mask = np.zeros(dictionary.n_codes, np.bool_)
-    mask[dictionary.lists_with.get(item, [])] = True
+    lists = dictionary.entries.get(Kind.LIST)
+    if lists is not None:
+        mask[lists.first : lists.first + len(lists.values)] = cast(Lists, lists.values).with_item(item)
     part = _part(item)
     entry = None if part is None else dictionary.entries.get(Kind.STR if isinstance(item, str) else Kind.BYTES)
     if part is not None and entry is not None:

@@ -26,7 +26,7 @@ from binrag.storage.connect import translated
 from binrag.storage.lock import WriterLock
 from binrag.storage.process import Process
 from binrag.storage.tables import Reading, Writing
-from binrag.types import Mode
+from binrag.types import Durability, Mode
 
 _CHECKPOINT_BYTES = 16 * 2**20
 
@@ -37,17 +37,27 @@ _MAX_WAIT = 10.0
 class Database:
     """A store file, opened in a mode; see `Database.open`."""
 
-    def __init__(self, path: Path, *, writable: bool, options: str, lock_timeout: float) -> None:
+    def __init__(
+        self, path: Path, *, writable: bool, options: str, lock_timeout: float, durability: Durability = "commit"
+    ) -> None:
         self.path = path
         self.writable = writable
         self._options = options
         self._lock_timeout = lock_timeout
+        self._durability = durability
         self._closed = False
         self._is_sound = False
         self._state = Process(path)
 
     @classmethod
-    def open(cls, path: Path, mode: Mode, lock_timeout: float, initial: dict[str, Any]) -> Database:
+    def open(
+        cls,
+        path: Path,
+        mode: Mode,
+        lock_timeout: float,
+        initial: dict[str, Any],
+        durability: Durability = "commit",
+    ) -> Database:
         """Open or create a store file.
 
         Parameters
@@ -60,11 +70,14 @@ class Database:
             Seconds to wait for another writer.
         initial : dict
             Records of ``meta`` that a new store gets.
+        durability : "commit" or "os"
+            Whether a commit waits for the disk, or leaves that to the system.
 
         Raises
         ------
         StoreNotFound, StoreExists, NotAStore, FormatVersionError, ReadOnlyStore, StoreLocked
         """
+        path = path.absolute()  # the working directory may be another when the next connection is made
         if path.is_dir():
             raise NotAStore(f"{path} is a folder, expected a file")
         if not path.exists() and mode in ("r", "rw"):
@@ -79,7 +92,8 @@ class Database:
             if mode != "r" and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
                 raise ReadOnlyStore(f"{path} or its folder cannot be written; open it with mode 'r'")
             options = connect.reader_options(path) if mode == "r" else "mode=rw"
-            database = cls(path, writable=mode != "r", options=options, lock_timeout=lock_timeout)
+            writable = mode != "r"
+            database = cls(path, writable=writable, options=options, lock_timeout=lock_timeout, durability=durability)
             try:
                 with database.reading() as reading:
                     reading.head()
@@ -94,11 +108,14 @@ class Database:
 
     @staticmethod
     def _create_if_blank(path: Path, mode: Mode, lock_timeout: float, initial: dict[str, Any]) -> None:
-        if path.exists() and path.stat().st_size:
+        # a journal says that the file's creation, or something else, was interrupted: SQLite undoes it below
+        if path.exists() and path.stat().st_size and not Path(f"{path}-journal").exists():
             return
         lock = WriterLock(path)
         lock.acquire(lock_timeout)
         try:
+            if not path.exists():
+                connect.remove_leftovers(path)
             with closing(connect.connect(path, "mode=rwc")) as connection:
                 if not connect.is_blank(connection):
                     if mode == "x":
@@ -166,6 +183,7 @@ class Database:
         self._lock(state)
         epoch = state.epoch
         try:
+            state.check_same_file()
             with translated(self.path):
                 writer = self._writer(state)
                 writer.execute("BEGIN IMMEDIATE")
@@ -176,6 +194,7 @@ class Database:
                 if state.epoch is not epoch:
                     raise StoreClosed(f"{self.path}: a forked child cannot commit its parent's transaction")
                 self._check_standing(state.writing)
+                state.check_same_file()
                 with translated(self.path):
                     state.writing.finish()
                     writer.execute("COMMIT")
@@ -213,7 +232,7 @@ class Database:
 
     def _writer(self, state: Process) -> sqlite3.Connection:
         if state.writer is None:
-            state.writer = connect.connect_writer(self.path, self._lock_timeout)
+            state.writer = connect.connect_writer(self.path, self._lock_timeout, self._durability)
         return state.writer
 
     def _lock(self, state: Process) -> None:
@@ -328,6 +347,7 @@ class Database:
         """Leave one file behind, in rollback-journal mode, if no other handle is open."""
         if not self._is_sound or self._options != "mode=rw" or not os.access(self.path, os.W_OK):
             return
+        state.check_same_file()
         if not self.writable:
             with closing(connect.connect(self.path, "mode=rw")) as connection:
                 if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":

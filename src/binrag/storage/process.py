@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from binrag.errors import StoreClosed
 from binrag.storage import connect
 from binrag.storage.lock import WriterLock
 from binrag.storage.tables import Writing
@@ -53,6 +54,7 @@ class Process:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._identity: tuple[int, int] | None = None
         self.checkpoint_mark = 0
         self.is_refused = False
         self._renew()
@@ -75,9 +77,28 @@ class Process:
         self.epoch = object()
         """Another object after a fork, in the child: what was begun before it is not the child's to end."""
 
+    def check_same_file(self) -> None:
+        """Refuse a path at which there is another file by now: SQLite would mix the two.
+
+        Raises
+        ------
+        StoreClosed
+            If the file that was opened was removed, moved or replaced.
+        """
+        try:
+            is_same = self._identity is None or connect.identity(self._path) == self._identity
+        except OSError:
+            is_same = False
+        if not is_same:
+            raise StoreClosed(
+                f"{self._path} was removed, moved or replaced while it was open; close this handle, and open the path "
+                "again"
+            )
+
     @contextmanager
     def connection(self, options: str) -> Iterator[sqlite3.Connection]:
         """Lend a read connection, an idle one or a new one."""
+        self.check_same_file()
         epoch, loan = self.epoch, object()
         with self._gate:
             self._gate.wait_for(lambda: not self._holds_readers)
@@ -94,6 +115,8 @@ class Process:
     def _connected(self, loan: object, options: str) -> sqlite3.Connection:
         connection = connect.connect_reader(self._path, options)
         self._lent[loan] = (connection, threading.get_ident())
+        if self._identity is None:
+            self._identity = connect.identity(self._path)
         try:
             connect.check_identity(connection, self._path)
             connect.check_schema(connection, self._path)

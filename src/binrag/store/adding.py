@@ -22,12 +22,13 @@ def add(
     source: Iterator[Batch],
     tenant: str,
     per_commit: int | None,
+    batch_size: int,
     report: Callable[[int], None],
     progress: Progress,
 ) -> list[str]:
     """Add batches, in one commit or in commits of so many documents; see `Store.add`."""
     added: list[str] = []
-    while spool := _encoding(handle).spooled(source, per_commit, report):
+    while spool := _encoding(handle).spooled(source, per_commit, batch_size, report):
         with spool:
             some, is_due = _write(handle, spool, tenant)
         added += some
@@ -99,20 +100,22 @@ class Encoding:
     space: VectorSpace | None
     dim: int | None
 
-    def spooled(self, source: Iterator[Batch], limit: int | None, report: Callable[[int], None]) -> Spool | None:
-        """Encode the documents of one commit into a spool; None when there are no more."""
+    def spooled(
+        self, source: Iterator[Batch], limit: int | None, batch_size: int, report: Callable[[int], None]
+    ) -> Spool | None:
+        """Encode the documents of one commit, `batch_size` texts a call, into a spool; None when there are no more."""
         spool = Spool()
         try:
             dim = self.space.dim if self.space else self.dim
             for batch in source:
                 if batch.vectors is None:
                     self.encoder.check(self.record, self.space)
-                    batch = self.encoder.encode_documents(batch, dim)
+                    batch = self.encoder.encode_documents(batch, dim, batch_size, report)
                 else:
                     batch = batch.with_vectors(checked_vectors(batch.vectors, dim, batch.name_of_vector))
+                    report(len(batch.ids))
                 dim = batch.vectors.shape[1]
                 spool.append(batch)
-                report(len(batch.ids))
                 if limit is not None and spool.n_documents >= limit:
                     break
             if self.space is None and spool.n_documents:

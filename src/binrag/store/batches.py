@@ -7,12 +7,12 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import IO, Any
 
 import msgpack
 import numpy as np
 
-from binrag.errors import InvalidInput
+from binrag.errors import InvalidInput, StorageFull
 from binrag.storage.records import pack_metadata
 from binrag.types import BLOCK, Float32, Similarity
 
@@ -21,6 +21,9 @@ _AT_ONCE = 64
 
 VECTORS_AT_ONCE = BLOCK
 """Documents of a batch whose vectors are given."""
+
+CALLS_PER_WINDOW = 8
+"""Calls of the encoder whose texts are read together, for each to be of texts of about one length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +112,8 @@ def batches(
 ) -> Iterator[Batch]:
     """Cut the inputs into checked batches, reading no further than needed.
 
-    They hold up to `batch_size` documents, or `VECTORS_AT_ONCE` where vectors are given, and end at each multiple of
-    `commit_every`.
+    They hold up to `CALLS_PER_WINDOW` times `batch_size` documents, or `VECTORS_AT_ONCE` where vectors are given, and
+    end at each multiple of `commit_every`.
 
     Raises
     ------
@@ -119,7 +122,7 @@ def batches(
     InvalidMetadata
     """
     named = {"texts": texts, "ids": ids, "metadata": metadata, "vectors": vectors}
-    at_once = batch_size if vectors is None else VECTORS_AT_ONCE
+    at_once = CALLS_PER_WINDOW * batch_size if vectors is None else VECTORS_AT_ONCE
     takers = [_taker(name, given) for name, given in named.items()]
     is_held = all(given is None or _has_length(given) for given in named.values())
     start = 0
@@ -218,6 +221,24 @@ def checked_texts(name: str, values: Iterable[Any]) -> list[str]:
     return listed
 
 
+def write_temporary(file: IO[bytes], data: bytes) -> None:
+    """Write to a temporary file.
+
+    Raises
+    ------
+    StorageFull
+        If there is no room for it.
+    """
+    try:
+        file.write(data)
+        file.flush()
+    except OSError as error:
+        raise StorageFull(
+            f"no room for a temporary file in {tempfile.gettempdir()}: {error.strerror}; nothing of this call was "
+            "stored; make room, add fewer documents a commit with commit_every, or set TMPDIR to another folder"
+        ) from error
+
+
 class Spool:
     """Batches with their vectors: as they are where the caller holds them, else up to 64 MiB, and in a file beyond."""
 
@@ -256,7 +277,7 @@ class Spool:
             batch.n_truncated,
         )
         data = msgpack.packb(fields, use_bin_type=True)
-        self._file.write(len(data).to_bytes(8, "little") + data)
+        write_temporary(self._file, len(data).to_bytes(8, "little") + data)
 
     def __iter__(self) -> Iterator[Batch]:
         self._file.seek(0)

@@ -33,7 +33,7 @@ class Columns:
     def __init__(self) -> None:
         self._mutex = Mutex()
         self._columns: dict[str, tuple[int, int, Column]] = {}
-        self._bitmaps: dict[tuple[str | None, Filter | None], UInt64] = {}
+        self._bitmaps: dict[tuple[str | None, str], UInt64] = {}
         self._generation = -1
 
     def allowed(self, reading: Reading, live: UInt64, tenant: str | None, where: Filter | None) -> UInt64 | None:
@@ -60,7 +60,7 @@ class Columns:
             tenant = None
         if tenant is None and where is None:
             return None
-        asked = tenant, where
+        asked = tenant, repr(where)  # filters are equal where numbers are, 1 and 1.0, and those may differ in bytes
         with self._mutex:
             if head.generation > self._generation:
                 self._generation = head.generation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -146,8 +147,11 @@ class CheckedEncoder:
         else:
             self._compare(record, space)
 
-    def encode_documents(self, batch: Batch, dim: int | None) -> Batch:
-        """Encode a batch's texts.
+    def encode_documents(self, batch: Batch, dim: int | None, at_once: int, report: Callable[[int], None]) -> Batch:
+        """Encode a batch's texts, the longest first, and tell `report` how many after each call of the encoder.
+
+        A call is of up to `at_once` texts of about one length, since a model pads those it reads at once to the
+        longest of them. Length is counted in UTF-8 bytes, which tell of the number of tokens in any script.
 
         Raises
         ------
@@ -156,8 +160,18 @@ class CheckedEncoder:
         """
         assert self.encoder is not None
         texts = [str(text) for text in batch.texts]
-        n_truncated = self.encoder.count_truncated(texts)
-        vectors = self._encoded(self.encoder.encode_document(texts), batch.ids, dim)
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i].encode()), reverse=True)
+        parts: list[Float32] = []
+        n_truncated = 0
+        for first in range(0, len(order), at_once):
+            rows = order[first : first + at_once]
+            some = [texts[i] for i in rows]
+            n_truncated += self.encoder.count_truncated(some)
+            parts.append(self._encoded(self.encoder.encode_document(some), [batch.ids[i] for i in rows], dim))
+            dim = parts[0].shape[1]
+            report(len(rows))
+        vectors = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
+        vectors[order] = np.concatenate(parts)
         return batch.encoded(vectors, n_truncated)
 
     def encode_queries(self, texts: list[str], dim: int | None) -> Float32:

@@ -21,7 +21,7 @@ from binrag.protocols import Binarizer
 from binrag.registry import check_registered, record_of
 from binrag.storage import Database, Reading, Writing
 from binrag.storage.vectors import decode_vectors
-from binrag.store.batches import Batch
+from binrag.store.batches import CALLS_PER_WINDOW, Batch, write_temporary
 from binrag.store.encoding import CheckedEncoder, identity
 from binrag.store.progress import progress_of
 from binrag.store.settings import Settings, check_dim
@@ -133,12 +133,13 @@ class _Encoded:
         while True:
             with database.reading(own_writes=True) as reading:
                 self._check_numbers(reading)
-                page = reading.documents_after(None, self._rows[-1] if self._rows else -1, _PAGE)
+                after, n = (self._rows[-1], CALLS_PER_WINDOW * _PAGE) if self._rows else (-1, _PAGE)
+                page = reading.documents_after(None, after, n)
                 n_documents = reading.count(None)
             if not page:
                 return
             rows, documents = zip(*page, strict=True)
-            self._file.write(self._vectors(documents).tobytes())
+            write_temporary(self._file, self._vectors(documents).tobytes())
             if not self._rows:
                 minutes = (time.perf_counter() - started) / len(rows) * n_documents / 60
                 warnings.warn(
@@ -163,8 +164,7 @@ class _Encoded:
                     "documents' vectors with vectors=…"
                 )
         ids, texts = [document.id for document in documents], [document.text for document in documents]
-        batch = self._encoder.encode_documents(Batch(ids, texts, [None] * len(ids)), self._dim)
-        self._report(len(ids))
+        batch = self._encoder.encode_documents(Batch(ids, texts, [None] * len(ids)), self._dim, _PAGE, self._report)
         return np.asarray(batch.vectors, dtype=np.float32)
 
     def __call__(self, reading: Reading, rows: Sequence[int]) -> Float32:

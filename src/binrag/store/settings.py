@@ -15,7 +15,7 @@ from binrag.storage import Reading, Writing
 from binrag.storage.records import pack
 from binrag.store.shipped import shipped_binarizer
 from binrag.store.space import BINARIZERS, VectorSpace, recorded_binarizer
-from binrag.types import KeepVectors, Mode, Similarity
+from binrag.types import Durability, KeepVectors, Mode, Similarity
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +212,12 @@ def first_space(writing: Writing, dim: int, similarity: Similarity) -> VectorSpa
     return space
 
 
-def check_mode(mode: Any, lock_timeout: Any) -> None:
-    """Refuse an unknown mode or a timeout that is no time."""
+def check_handle(mode: Any, lock_timeout: Any, durability: Any) -> None:
+    """Refuse an unknown mode or durability, or a timeout that is no time."""
     if mode not in get_args(Mode):
         raise InvalidInput(f"mode is {mode!r}, expected one of {', '.join(get_args(Mode))}")
+    if durability not in get_args(Durability):
+        raise InvalidInput(f"durability is {durability!r}, expected one of {', '.join(get_args(Durability))}")
     if not isinstance(lock_timeout, (int, float)) or not lock_timeout >= 0:
         raise InvalidInput(f"lock_timeout is {lock_timeout!r}, expected seconds, 0 or more")
 

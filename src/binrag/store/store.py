@@ -27,12 +27,13 @@ from binrag.store.handle import Handle, checked_tenant
 from binrag.store.progress import progress_of
 from binrag.store.recoding import BinarizerLike, recode
 from binrag.store.sampled import PROBE, KnownGain, Sample
-from binrag.store.settings import Settings, check_mode, checked_candidates, checked_count, settings_with
+from binrag.store.settings import Settings, check_handle, checked_candidates, checked_count, settings_with
 from binrag.store.training import Request, TrainingJob
 from binrag.threads import n_processors
 from binrag.types import (
     Compaction,
     Document,
+    Durability,
     Finding,
     Hit,
     KeepVectors,
@@ -70,6 +71,7 @@ class Store:
         code_bytes: int | None = None,
         dim: int | None = None,
         keep_vectors: KeepVectors | None = None,
+        durability: Durability = "commit",
         lock_timeout: float = 10.0,
         n_threads: int | None = None,
         seed: int | None = None,
@@ -99,6 +101,12 @@ class Store:
             Dimension of the vectors, 1 to 4,096; by default that of the first vector.
         keep_vectors : "int8", "float16" or "none", optional
             What is kept on disk to score the last candidates by; "int8" if a new store is made without saying.
+        durability : "commit" or "os"
+            What a commit of this handle waits for. "commit": until the disk has it; neither a kill nor a power cut
+            takes it away. "os": until the system has it, for loads of many commits that can be repeated; a kill takes
+            nothing away, a power cut may take the last commits, and leaves a sound store with all before them. The
+            last handle that closes waits for the disk, and so does the next commit of a handle with "commit", for
+            all before it too. The file does not record it.
         lock_timeout : float
             Seconds to wait for another writer.
         n_threads : int, optional
@@ -125,14 +133,14 @@ class Store:
         BinarizerMismatch, DimensionMismatch, InvalidInput
             A setting that contradicts the file's, or makes no sense.
         """
-        check_mode(mode, lock_timeout)
+        check_handle(mode, lock_timeout, durability)
         n_threads = n_processors() if n_threads is None else checked_count("n_threads", n_threads)
         tenant = None if tenant is None else checked_tenant(tenant)
         is_new = mode in ("c", "x") and not Path(path).exists()
         asked, initial = settings_with(binarizer, Settings(None, dim, keep_vectors, seed, code_bytes, auto_fit), is_new)
         is_recorded = isinstance(encoder, str) and encoder == "recorded"
         resolved = None if is_recorded else resolve_encoder(encoder)
-        database = Database.open(Path(path), mode, lock_timeout, initial)
+        database = Database.open(Path(path), mode, lock_timeout, initial, durability)
         try:
             with database.reading() as reading:
                 recorded = asked.check_agreement(reading, initial.get("binarizer"))
@@ -179,7 +187,8 @@ class Store:
             Whose documents they are. An id names one document of a tenant; another tenant's may have the same. By
             default that of the handle, else the unnamed tenant.
         batch_size : int
-            Texts encoded at once; of no effect where vectors are given.
+            Texts handed to the encoder at once. Eight times as many are read and in memory, for those of about one
+            length to be encoded together. Of no effect where vectors are given.
         commit_every : int, optional
             Commit after every so many documents; what was committed stays if a later one fails.
         progress : bool, callable or None
@@ -207,7 +216,7 @@ class Store:
             raise UnsupportedMode("commit_every inside transaction(), which commits once; leave one of them out")
         source = batches(texts, ids, metadata, vectors, batch_size, per_commit)
         with progress_of(progress, length_of(texts, ids, metadata, vectors), "adding") as report:
-            return adding.add(self._handle, source, owner, per_commit, report, progress)
+            return adding.add(self._handle, source, owner, per_commit, batch_size, report, progress)
 
     def search(
         self,

@@ -1,0 +1,108 @@
+"""A writer killed at random instants: what it was told is stored is there, and nothing by halves."""
+
+import logging
+import os
+import random
+import signal
+import time
+
+import pytest
+from fakes import vectors_of
+from faults import DIM, SETTINGS, Commit, check_answers, check_store, documents_of, expected_documents, rounds
+
+from binrag import Store
+
+_log = logging.getLogger(__name__)
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+
+PRELUDE = """
+from faults import *
+
+warm()
+small_checkpoints()
+
+def write_on(path, log, seed, durability):
+    log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    number = 0
+    while True:
+        # closing and opening again folds the log: kills meet that too
+        with Store.open(path, lock_timeout=30, durability=durability, **SETTINGS) as store:
+            for _ in range(4):
+                Commit(seed, number).write(store)
+                os.write(log, b".")
+                number += 1
+"""
+
+
+@pytest.mark.parametrize("durability", ["commit", "os"])
+def test_a_killed_writer_leaves_what_it_acknowledged(memory_folder, peer, durability):
+    """Each round goes on with the store that the last kill left."""
+    nursery = peer()
+    nursery.run(PRELUDE)
+    draw = random.Random(7)
+    path, log = memory_folder / "store.binrag", memory_folder / "acknowledged"
+    model = {}
+    n_commits, n_under_way = 0, 0
+    for seed in range(rounds(10, 100)):
+        log.unlink(missing_ok=True)
+        child = nursery.run(
+            "result = forked(write_on, p, l, seed, durability)",
+            p=str(path),
+            l=str(log),
+            seed=seed,
+            durability=durability,
+        )
+        deadline = time.monotonic() + 60
+        while not log.exists() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(draw.uniform(0, 0.4))
+        os.kill(child, signal.SIGKILL)
+        assert nursery.run(f"result = exit_code({child})") == -signal.SIGKILL
+        n_acknowledged = log.stat().st_size
+        for number in range(n_acknowledged):
+            model = Commit(seed, number).after(model)
+        states = [model, Commit(seed, n_acknowledged).after(model)]
+        found = check_store(path, states, seed)
+        model = states[found]
+        n_commits += n_acknowledged
+        n_under_way += found
+    assert n_commits > seed
+    _log.info("%d kills, %d commits acknowledged, %d more found whole", seed + 1, n_commits, n_under_way)
+    check_rebuilt(path, memory_folder / "rebuilt", model)
+
+
+def check_rebuilt(path, other, model):
+    """A search of any depth finds what it finds in a store that was written at once."""
+    with Store.open(other, **SETTINGS) as fresh, Store.open(path, "r") as store:
+        texts, vectors, metadata = zip(*model.values(), strict=True)
+        fresh.add(texts, ids=list(model), vectors=list(vectors), metadata=metadata)
+        for n_candidates in (None, 20, 50):
+            for query in vectors_of(10, DIM, seed=1):
+                found, expected = (s.search(query, k=10, n_candidates=n_candidates) for s in (store, fresh))
+                assert [(hit.id, hit.score, hit.text) for hit in found] == [
+                    (hit.id, hit.score, hit.text) for hit in expected
+                ]
+
+
+def test_the_oracle_notices(path):
+    """What the rounds above compare with does tell a lost commit, a half one and a wrong answer."""
+    commits = [Commit(0, number) for number in range(4)]
+    model = {}
+    with Store.open(path, **SETTINGS) as store:
+        for commit in commits:
+            commit.write(store)
+            model = commit.after(model)
+        assert documents_of(store) == expected_documents(model)
+    assert check_store(path, [{}, model]) == 1
+    with pytest.raises(AssertionError):
+        check_store(path, [{}, Commit(0, 4).after(model)])
+    with Store.open(path) as store:
+        half = next(iter(model))
+        text, vector, metadata = model[half]
+        wrong = {**model, half: (text, -vector, metadata)}
+        with pytest.raises(AssertionError):
+            check_answers(store, wrong)
+        store.delete([half])
+    with pytest.raises(AssertionError):
+        check_store(path, [{}, model])
