@@ -16,7 +16,7 @@ from binrag.errors import (
     UnsupportedMode,
 )
 from binrag.storage import Database, connect, database
-from binrag.storage.tables import Head
+from binrag.storage.meta import Head
 
 FORMAT = {
     "application_id": 0x42524147,
