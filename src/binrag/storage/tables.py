@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from binrag.errors import CorruptStore
-from binrag.storage.meta import Head, head_of, record_of
+from binrag.storage.meta import Head, check_record, head_of, record_of
 from binrag.storage.records import check, checksum, checksums, pack, unpack
 from binrag.types import Document, UInt8
 
