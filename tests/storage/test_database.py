@@ -35,10 +35,12 @@ SCHEMA = {
     "blocks": ["part", "no", "generation", "n_rows", "checksum", "data"],
 }
 
+RECORD = {"binarizer": "sign", "keep_vectors": "int8", "seed": 0, "a": 1}
+
 
 @pytest.fixture
 def db(path):
-    opened = Database.open(path, "c", 1.0, {"settings": {"a": 1}})
+    opened = Database.open(path, "c", 1.0, {"settings": RECORD})
     yield opened
     opened.close()
 
@@ -84,7 +86,7 @@ def test_a_reader_cannot_write(db):
 
 def test_the_first_records(db):
     with db.reading() as reading:
-        assert reading.get("settings") == {"a": 1}
+        assert reading.get("settings") == RECORD
         assert reading.get("nothing") is None
         assert reading.head() == Head(0, 0, 0)
 

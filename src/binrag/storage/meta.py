@@ -71,16 +71,17 @@ _FIELDS: dict[str, dict[str, type]] = {
     "binarizer": {"component_id": str, "config": dict},
     "encoder": {"encoder_id": str, "similarity": str, "dim": int, "document": bytes, "query": bytes},
     "auto_fit": {"outcome": str},
+    "probe": {},
 }
 """What the maps of ``meta`` hold at least; some may be nil instead."""
 
 
 def check_record(key: str, record: Any) -> None:
     """Raise `CorruptStore` if a record of ``meta`` is not a map with what is read of it."""
-    if record is None:
+    if record is None or key not in _FIELDS:
         return
     if not isinstance(record, dict):
         raise CorruptStore(f"meta record {key!r} is a {type(record).__name__}, expected a map")
-    for name, kind in _FIELDS.get(key, {}).items():
+    for name, kind in _FIELDS[key].items():
         if not isinstance(record.get(name), kind):
             raise CorruptStore(f"meta record {key!r} has {name} {record.get(name)!r:.50}, expected a {kind.__name__}")
