@@ -3,6 +3,7 @@
 import sqlite3
 import sys
 from contextlib import closing, suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,6 +163,7 @@ def test_documents_of_other_tenants_are_apart(db):
     with db.transaction() as writing:
         writing.add_documents(0, "", [("x", "mine", None)])
         writing.add_documents(1, "other", [("x", "theirs", None)])
+        writing.put_head(replace(writing.head(), n_rows=2, n_named=1))
     with db.reading() as reading:
         assert reading.count("") == reading.count("other") == 1
         assert reading.documents_by_id("other", ["x"])["x"].text == "theirs"

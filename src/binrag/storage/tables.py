@@ -92,12 +92,12 @@ class Reading:
         return found
 
     def rows_by_id(self, tenant: str, ids: Sequence[str]) -> list[int]:
-        """Return the rows of the documents of these ids that exist, each once."""
+        """Return the rows of the documents of these ids that exist, ascending, each once."""
         rows: list[int] = []
         for some, marks in _chunks(list(dict.fromkeys(ids))):
             find = f"SELECT row FROM documents WHERE tenant = ? AND id IN ({marks})"
             rows += [row for (row,) in self._connection.execute(find, (tenant, *some))]
-        return rows
+        return sorted(rows)
 
     def documents_by_row(self, rows: Sequence[int]) -> list[Document]:
         """Return the documents of these rows, in this order.
