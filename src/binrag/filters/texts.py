@@ -82,9 +82,8 @@ def _with_part(data: bytes, ends: Int64, part: bytes) -> npt.NDArray[np.bool_]:
     while at >= 0:
         place = int(np.searchsorted(ends, at, side="right"))
         end = int(ends[place])
-        inside = at + len(part) <= end
-        found[place] |= inside
-        at = data.find(part, end if inside else at + 1)
+        found[place] = at + len(part) <= end
+        at = data.find(part, end)  # where the first does not end within the string, no later one does
     return found
 
 
