@@ -120,6 +120,7 @@ def test_rows_are_not_fetched_where_the_column_decides(node):
         (Eq("a", LONG.encode()), [1]),
         (Contains("a", "xx"), [0, 2, 3]),
         (Contains("a", b"xx"), [1, 2]),
+        (Contains("a", 120), [1, 2]),
         (All("a", [b"xx", "xx"]), [2]),
         (Eq("a", [1]), [2]),
         (And(TextMatch("a", "xx"), TextMatch("a", "xy"), Eq("b", 1)), [0]),

@@ -3,6 +3,7 @@
 import sqlite3
 import sys
 from contextlib import closing, suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from binrag.errors import (
     UnsupportedMode,
 )
 from binrag.storage import Database, connect, database
-from binrag.storage.tables import Head
+from binrag.storage.meta import Head
 
 FORMAT = {
     "application_id": 0x42524147,
@@ -35,10 +36,12 @@ SCHEMA = {
     "blocks": ["part", "no", "generation", "n_rows", "checksum", "data"],
 }
 
+RECORD = {"binarizer": "sign", "keep_vectors": "int8", "seed": 0, "a": 1}
+
 
 @pytest.fixture
 def db(path):
-    opened = Database.open(path, "c", 1.0, {"settings": {"a": 1}})
+    opened = Database.open(path, "c", 1.0, {"settings": RECORD})
     yield opened
     opened.close()
 
@@ -84,7 +87,7 @@ def test_a_reader_cannot_write(db):
 
 def test_the_first_records(db):
     with db.reading() as reading:
-        assert reading.get("settings") == {"a": 1}
+        assert reading.get("settings") == RECORD
         assert reading.get("nothing") is None
         assert reading.head() == Head(0, 0, 0)
 
@@ -160,6 +163,7 @@ def test_documents_of_other_tenants_are_apart(db):
     with db.transaction() as writing:
         writing.add_documents(0, "", [("x", "mine", None)])
         writing.add_documents(1, "other", [("x", "theirs", None)])
+        writing.put_head(replace(writing.head(), n_rows=2, n_named=1))
     with db.reading() as reading:
         assert reading.count("") == reading.count("other") == 1
         assert reading.documents_by_id("other", ["x"])["x"].text == "theirs"

@@ -107,13 +107,13 @@ class BinragVectorStore(VectorStore):
         Parameters
         ----------
         texts : iterable of str
-            May be a generator, which is read as far as the next batch.
+            May be a generator, which is read eight batches ahead.
         metadatas : iterable of dict, optional
             As many as texts.
         ids : iterable of (str or None), optional
             As many as texts; generated where None.
         batch_size : int
-            Texts encoded at once.
+            Texts handed to the embeddings at once, those of about one length together.
 
         Returns
         -------

@@ -6,10 +6,11 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from binrag.errors import CorruptStore
+from binrag.storage.meta import Head, check_record, head_of, record_of
 from binrag.storage.records import check, checksum, checksums, pack, unpack
 from binrag.types import Document, UInt8
 
@@ -19,83 +20,6 @@ SAMPLE = 4096
 
 _CHUNK = 500
 """Values of one IN list; SQLite before 3.32 takes 999 at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The counters that every write transaction renews.
-
-    Attributes
-    ----------
-    generation : int
-        Write transactions committed.
-    n_rows : int
-        Rows ever appended; the next row's number.
-    n_truncated : int
-        Texts added that were longer than the encoder reads.
-    n_sampled : int
-        Vectors in the sample.
-    coded : int
-        Generation whose transaction wrote all codes there were: with the first vector, by recoding, or by compacting.
-    numbered : int
-        Generation of the last compaction, which gave rows other numbers; 0 before the first.
-    n_named : int
-        Rows ever appended for a tenant that has a name.
-    """
-
-    generation: int = 0
-    n_rows: int = 0
-    n_truncated: int = 0
-    n_sampled: int = 0
-    coded: int = 0
-    numbered: int = 0
-    n_named: int = 0
-
-
-_COUNTERS = tuple(field.name for field in fields(Head))
-
-
-def _record(head: Head) -> dict[str, int]:
-    return {name: getattr(head, name) for name in _COUNTERS}
-
-
-def head_of(record: Any) -> Head:
-    """Return the counters of a record.
-
-    Raises
-    ------
-    CorruptStore
-        If it is none.
-    """
-    try:
-        head = Head(**record)
-    except TypeError as error:
-        raise CorruptStore(f"meta record 'head' has other counters than a store's: {error}") from None
-    counts = [getattr(head, name) for name in _COUNTERS]
-    if not all(type(count) is int and count >= 0 for count in counts) or head.coded > head.generation:
-        raise CorruptStore(f"meta record 'head' holds {head}, which no store has")
-    return head
-
-
-_FIELDS: dict[str, dict[str, type]] = {
-    "settings": {"binarizer": str, "keep_vectors": str, "seed": int},
-    "space": {"dim": int, "similarity": str},
-    "binarizer": {"component_id": str, "config": dict},
-    "encoder": {"encoder_id": str, "similarity": str, "dim": int, "document": bytes, "query": bytes},
-    "auto_fit": {"outcome": str},
-}
-"""What the maps of ``meta`` hold at least; some may be nil instead."""
-
-
-def check_record(key: str, record: Any) -> None:
-    """Raise `CorruptStore` if a record of ``meta`` is not a map with what is read of it."""
-    if record is None:
-        return
-    if not isinstance(record, dict):
-        raise CorruptStore(f"meta record {key!r} is a {type(record).__name__}, expected a map")
-    for name, kind in _FIELDS.get(key, {}).items():
-        if not isinstance(record.get(name), kind):
-            raise CorruptStore(f"meta record {key!r} has {name} {record.get(name)!r:.50}, expected a {kind.__name__}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +92,12 @@ class Reading:
         return found
 
     def rows_by_id(self, tenant: str, ids: Sequence[str]) -> list[int]:
-        """Return the rows of the documents of these ids that exist, each once."""
+        """Return the rows of the documents of these ids that exist, ascending, each once."""
         rows: list[int] = []
         for some, marks in _chunks(list(dict.fromkeys(ids))):
             find = f"SELECT row FROM documents WHERE tenant = ? AND id IN ({marks})"
             rows += [row for (row,) in self._connection.execute(find, (tenant, *some))]
-        return rows
+        return sorted(rows)
 
     def documents_by_row(self, rows: Sequence[int]) -> list[Document]:
         """Return the documents of these rows, in this order.
@@ -315,14 +239,14 @@ class Writing(Reading):
     def create(cls, connection: sqlite3.Connection, records: dict[str, Any]) -> None:
         """Write the first records of a new store."""
         insert = "INSERT INTO meta (key, value, checksum) VALUES (?, ?, ?)"
-        for key, value in {**records, "head": _record(Head())}.items():
+        for key, value in {**records, "head": record_of(Head())}.items():
             data = pack(value)
             connection.execute(insert, (key, data, checksum(key, data)))
 
     def finish(self) -> None:
         """Raise the generation and write the counters, if anything was written."""
         if self.has_written:
-            self.put("head", _record(replace(self.head(), generation=self.generation)))
+            self.put("head", record_of(replace(self.head(), generation=self.generation)))
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:

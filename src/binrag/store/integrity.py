@@ -17,7 +17,8 @@ from binrag.protocols import Binarizer
 from binrag.registry import binarizer_from_record
 from binrag.storage import Head
 from binrag.storage.inspection import Inspection, Record, Rows, inspecting, unpacked
-from binrag.storage.tables import check_record, head_of, place_of
+from binrag.storage.meta import check_record, head_of
+from binrag.storage.tables import place_of
 from binrag.storage.vectors import decode_vectors, width_of
 from binrag.store.agreement import FEWEST, closeness
 from binrag.store.progress import progress_of

@@ -42,7 +42,7 @@ def _moved(reading: Reading, tenant: str | None, ids: Sequence[str]) -> int:
     """
     if tenant is None and not reading.head().n_named:
         tenant = ""
-    rows = [] if tenant is None else sorted(reading.rows_by_id(tenant, ids))
+    rows = [] if tenant is None else reading.rows_by_id(tenant, ids)
     if not rows:
         raise lost()
     last = rows[0]
