@@ -54,3 +54,20 @@ def test_verify_describes_what_is_no_store_at_all(run, tmp_path):
     assert code == 3
     assert "file is not a database" in out
     assert run("verify", "nothing.binrag")[0] == 1
+
+
+def test_repair_compact_and_backup(run, kb):
+    with Store.open(kb) as store:
+        store.delete(["d0", "d1"])
+    code, out, _ = run("backup", kb, "copy.binrag")
+    assert (code, out) == (0, "copied to copy.binrag\n")
+    code, out, _ = run("compact", kb, "--json")
+    assert (code, json.loads(out)["n_dropped"]) == (0, 2)
+    assert run("count", kb)[1] == run("count", "copy.binrag")[1] == "28\n"
+    code, out, _ = run("repair", kb, "new.binrag")
+    assert (code, out) == (0, "28 documents saved, 0 lost\n")
+    damage(kb, "UPDATE documents SET text = 'other' WHERE id = 'd7'")
+    code, out, _ = run("repair", kb, "newer.binrag", "--json")
+    assert (code, json.loads(out)["n_saved"], json.loads(out)["n_lost"]) == (3, 27, 1)
+    assert run("verify", "newer.binrag")[0] == 0
+    assert run("repair", kb, "newer.binrag")[0] == 1

@@ -168,7 +168,7 @@ CASES = {
     "no map": (renewed("space", lambda _: [1]), [("record", "meta record 'space'")]),
     "unknown binarizer": (
         renewed("binarizer", lambda record: {**record, "component_id": "x"}),
-        [("record", "meta record 'binarizer'"), ("record", "meta record 'space'")],
+        [("record", "meta record 'binarizer'")],
     ),
     "short codes": (replaced("codes", 0, b"123", generation=3), [("record", "block 0 of part 'codes'")]),
     "old codes": (

@@ -1,12 +1,14 @@
-"""Looking after a store's file: verify."""
+"""Looking after a store's file: verify, repair, compact, backup."""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
 
-from binrag.cli.output import as_json
+from binrag.cli.output import as_json, bytes_as_text
+from binrag.store import Store
 from binrag.store.integrity import verify as verify_file
+from binrag.store.repairing import repair as repair_file
 
 DAMAGED = 3
 """The exit code where something was found."""
@@ -26,6 +28,42 @@ def verify(options: argparse.Namespace) -> int:
     return DAMAGED if findings else 0
 
 
+def repair(options: argparse.Namespace) -> int:
+    """Save what is sound of a file into a new one; 3 if documents were lost."""
+    done = repair_file(options.store, options.destination, False if options.quiet else None)
+    if options.json:
+        print(as_json(asdict(done)))
+    else:
+        for finding in done.findings:
+            print(finding)
+        print(f"{done.n_saved:,} documents saved, {done.n_lost:,} lost")
+    return DAMAGED if done.n_lost else 0
+
+
+def compact(options: argparse.Namespace) -> int:
+    """Give the space of deleted and replaced documents back."""
+    with Store.open(options.store, "rw", lock_timeout=options.lock_timeout) as store:
+        done = store.compact(False if options.quiet else None)
+    if options.json:
+        print(as_json(asdict(done)))
+        return 0
+    print(
+        f"{done.n_dropped:,} dead rows dropped, {bytes_as_text(done.bytes_before)} before, "
+        f"{bytes_as_text(done.bytes_after)} after"
+    )
+    if done.was_held_back:
+        print("a reader still looks at what was there before: the file gets shorter when it is done")
+    return 0
+
+
+def backup(options: argparse.Namespace) -> int:
+    """Copy the last commit to a new file."""
+    with Store.open(options.store, "r") as store:
+        store.backup(options.destination)
+    print(as_json({"path": options.destination}) if options.json else f"copied to {options.destination}")
+    return 0
+
+
 def add_maintenance(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
     """Add the commands to the parser."""
     command = subparsers.add_parser(
@@ -38,3 +76,34 @@ def add_maintenance(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
     command.add_argument("--quiet", action="store_true", help="no progress bar")
     command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(run=verify)
+    command = subparsers.add_parser(
+        "repair",
+        help="save what is sound of a damaged store into a new one",
+        description="Save every document whose record is sound, and whose vector or code is, into a new store with the "
+        "same settings. The damaged file is only read. What is damaged or lost is printed, a line each.",
+    )
+    command.add_argument("store", help="the damaged file")
+    command.add_argument("destination", help="the new file; must not exist")
+    command.add_argument("--quiet", action="store_true", help="no progress bar")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(run=repair)
+    command = subparsers.add_parser(
+        "compact",
+        help="give the space of deleted and replaced documents back",
+        description="Number the rows that live anew, drop the others, and shorten the file. Needs up to twice the "
+        "file's size of free disk meanwhile.",
+    )
+    command.add_argument("store", help="the store's file")
+    command.add_argument("--lock-timeout", type=float, default=10.0, help="seconds to wait for another writer")
+    command.add_argument("--quiet", action="store_true", help="no progress bar")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(run=compact)
+    command = subparsers.add_parser(
+        "backup",
+        help="copy a store to a new file",
+        description="Copy the store's last commit to a new file, while others read and write.",
+    )
+    command.add_argument("store", help="the store's file")
+    command.add_argument("destination", help="the new file; must not exist")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(run=backup)
