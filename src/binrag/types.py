@@ -403,7 +403,8 @@ class Finding:
         ``"file"``: SQLite's own structure. ``"schema"``: a table, index, trigger or view that a store does not have,
         or lacks. ``"checksum"``: bytes that were changed. ``"record"``: sound bytes that are no valid record.
         ``"missing"``, ``"extra"``: what has to be there and is not, and the reverse. ``"count"``: a counter that is
-        not what it counts. ``"code"``: codes that are not those of the kept vectors. In a repair also ``"lost"``: what
+        not what it counts. ``"code"``: codes that are not those of the kept vectors, or metadata that filters see and
+        that are not those of the documents. In a repair also ``"lost"``: what
         the new store lacks.
     place : str
         Where.

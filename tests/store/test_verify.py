@@ -9,6 +9,7 @@ from fakes import WordEncoder, sentences, topical, vectors_of
 
 import binrag
 from binrag import CorruptStore, Finding, Store, StoreClosed, StoreNotFound
+from binrag.filters import pack_columns
 from binrag.storage.records import checksum, pack
 
 N = 4096 + 40
@@ -175,6 +176,15 @@ CASES = {
         replaced("codes", 0, bytes(4096 * 8), generation=0),
         [("count", "block 0 of part 'codes'"), ("code", "the codes of rows 0 to 4064")],
     ),
+    "metadata of other documents": (
+        replaced("metadata", 0, pack_columns([{"metadata.n": i // 2} for i in range(4096)])),
+        [("code", "block 0 of part 'metadata'")],
+    ),
+    "metadata of dead rows": (
+        replaced("metadata", 0, pack_columns([{"metadata.n": 7 if i in (5, 6) else i} for i in range(4096)])),
+        [],
+    ),
+    "metadata that is none": (replaced("metadata", 0, b"123"), [("record", "block 0 of part 'metadata'")]),
     "a block too many": (replaced("codes", 7, bytes(4096 * 8)), [("extra", "block 7 of part 'codes'")]),
     "bits past the last row": (
         replaced("live", 1, b"\xef" + b"\xff" * 511, n_rows=41),

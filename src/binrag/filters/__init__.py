@@ -5,7 +5,7 @@
 """
 
 from binrag.filters.blobs import pack_columns
-from binrag.filters.columns import Column
+from binrag.filters.columns import Column, unlike_rows
 from binrag.filters.parsing import parse
 from binrag.filters.predicate import lookup, matches
 from binrag.filters.selection import select
@@ -55,4 +55,5 @@ __all__ = [
     "pack_columns",
     "parse",
     "select",
+    "unlike_rows",
 ]

@@ -45,6 +45,10 @@ class Piece:
     dictionary: Dictionary
 
 
+_DAMAGE = (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException)
+"""What bytes that are no blob make of the code that reads them."""
+
+
 def pack_columns(rows: Sequence[Mapping[str, Any] | None]) -> bytes:
     """Pack the metadata of consecutive rows, column by column.
 
@@ -71,6 +75,20 @@ def pack_columns(rows: Sequence[Mapping[str, Any] | None]) -> bytes:
             column[0].append(row)
             column[1].append(value)
     return _packed([len(rows), {path: _pack_column(len(rows), *columns[path]) for path in sorted(columns)}])
+
+
+def paths_of(blob: bytes, place: str) -> list[str]:
+    """Return the paths of a blob's columns.
+
+    Raises
+    ------
+    CorruptStore
+        It is no blob of columns; names the place.
+    """
+    try:
+        return list(_columns(blob)[1])
+    except _DAMAGE as error:
+        raise CorruptStore(f"{place} is damaged ({error}); restore the file from a backup") from error
 
 
 def unpack_column(blob: bytes, path: str, place: str) -> Piece:
@@ -100,7 +118,7 @@ def unpack_column(blob: bytes, path: str, place: str) -> Piece:
         if column is None:
             return Piece(np.zeros(n_rows, np.uint8), Dictionary({}, 1))
         return _read_column(n_rows, column)
-    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
+    except _DAMAGE as error:
         raise CorruptStore(
             f"{place}: the column {path!r} is damaged ({error}); restore the file from a backup"
         ) from error
@@ -258,14 +276,20 @@ def _width(low: int, high: int) -> int:
     return next(width for width in _WIDTHS if -(1 << (8 * width - 1)) <= low and high < 1 << (8 * width - 1))
 
 
-def _found(blob: bytes, path: str) -> tuple[int, bytes | None]:
-    """Return how many rows a blob holds, and the bytes of one column, or None."""
+def _columns(blob: bytes) -> tuple[int, dict[str, Any]]:
+    """Return how many rows a blob holds, and its columns by path."""
     record = msgpack.unpackb(blob, raw=False, strict_map_key=True)
     if not isinstance(record, list) or len(record) != 2 or not isinstance(record[1], dict):
         raise ValueError("expected rows and columns")
     n_rows, columns = record
     if type(n_rows) is not int or not 0 <= n_rows <= BLOCK:
         raise ValueError(f"it says it has {n_rows!r} rows")
+    return n_rows, columns
+
+
+def _found(blob: bytes, path: str) -> tuple[int, bytes | None]:
+    """Return how many rows a blob holds, and the bytes of one column, or None."""
+    n_rows, columns = _columns(blob)
     column = columns.get(path)
     if column is not None and not isinstance(column, bytes):
         raise ValueError("expected bytes")

@@ -6,14 +6,16 @@ update adds a segment and merges the last ones while they are of a size, so that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from binrag.filters.blobs import Piece, unpack_column
+from binrag.errors import CorruptStore
+from binrag.filters.blobs import Piece, pack_columns, paths_of, unpack_column
 from binrag.filters.dictionaries import Dictionary, Integers, fitting, united
 from binrag.filters.kinds import MARKS, Kind
 
@@ -123,6 +125,37 @@ class Column:
             newer, older = segments.pop(), segments.pop()
             segments.append(newer if _covers(newer, older) else _merged([older, newer], is_oldest=not segments))
         return Column(self.path, n_rows, tuple(segments))
+
+
+def unlike_rows(blob: bytes, rows: Sequence[Mapping[str, Any] | None], place: str) -> list[int]:
+    """Return the rows whose values in a blob are not those of their metadata.
+
+    Parameters
+    ----------
+    blob : bytes
+        What `pack_columns` made of these rows, or the first of them, or of what they were.
+    rows : sequence of dict or None
+        Metadata; None for rows that may have any values.
+    place : str
+        Whose blob it is, for the message.
+
+    Raises
+    ------
+    CorruptStore
+        The blob is damaged, or of more rows.
+    """
+    own = pack_columns(rows)
+    if own == blob:
+        return []
+    is_unlike = np.zeros(len(rows), np.bool_)
+    for path in sorted({*paths_of(blob, place), *paths_of(own, place)}):
+        stored, expected = unpack_column(blob, path, place), unpack_column(own, path, place)
+        if len(stored.codes) > len(rows):
+            raise CorruptStore(f"{place} holds {len(stored.codes)} rows, expected at most {len(rows)}")
+        _, (table, own_table) = united([stored.dictionary, expected.dictionary])
+        n = len(stored.codes)
+        is_unlike[:n] |= table[stored.codes] != own_table[expected.codes[:n]]
+    return [row for row in np.flatnonzero(is_unlike).tolist() if rows[row] is not None]
 
 
 def _of_piece(first: int, piece: Piece) -> Segment:

@@ -1,12 +1,17 @@
-"""Whether stored codes are those of the kept vectors."""
+"""Whether stored codes are those of the kept vectors, and columns of metadata those of the documents."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import numpy as np
 
+from binrag.errors import CorruptStore
+from binrag.filters import unlike_rows
 from binrag.indexes.flat import row_bytes
 from binrag.store.space import VectorSpace
-from binrag.types import Float32, KeepVectors, UInt8
+from binrag.types import Finding, Float32, KeepVectors, UInt8
 
 FEWEST = 16
 """Rows that are enough to compare."""
@@ -58,3 +63,29 @@ def closeness(space: VectorSpace, stored: UInt8, kept: Float32, keep: KeepVector
 def _bits(space: VectorSpace, vectors: Float32) -> UInt8:
     codes = space.coded(space.prepared(vectors))
     return np.unpackbits(np.hstack((row_bytes(codes.words), codes.rest)), axis=1)
+
+
+def metadata_findings(
+    data: bytes, entries: Sequence[dict[str, Any] | None], first: int, place: str
+) -> Iterator[Finding]:
+    """Compare what filters see of a block's rows with what their documents say.
+
+    Parameters
+    ----------
+    data : bytes
+        The block of the part ``metadata``.
+    entries : sequence of dict or None
+        What filters have to see of the rows from `first` on; None where that is not known, or there is no document.
+    place : str
+        What to call the block.
+    """
+    try:
+        rows = unlike_rows(data, entries, place)
+    except CorruptStore as error:
+        yield Finding("record", place, str(error).removeprefix(f"{place} "))
+        return
+    if rows:
+        others = f" and {len(rows) - 1:,} more" if len(rows) > 1 else ""
+        yield Finding(
+            "code", place, f"filters see other metadata than the document of row {first + rows[0]}{others} has"
+        )

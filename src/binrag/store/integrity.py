@@ -20,7 +20,8 @@ from binrag.storage.inspection import Inspection, Record, Rows, inspecting, unpa
 from binrag.storage.meta import check_record, head_of
 from binrag.storage.tables import place_of
 from binrag.storage.vectors import decode_vectors, width_of
-from binrag.store.agreement import FEWEST, closeness
+from binrag.store.agreement import FEWEST, closeness, metadata_findings
+from binrag.store.entries import PART, entry
 from binrag.store.progress import progress_of
 from binrag.store.settings import Settings
 from binrag.store.space import VectorSpace
@@ -248,8 +249,11 @@ class Check:
         """Check the rows of a block, or those of the tail, in all tables."""
         live = self.live(first // BLOCK)
         documents = Rows(range(first, stop))
+        entries: list[dict[str, Any] | None] = [None] * (stop - first)
         for record in documents.read(self.inspection, "documents"):
-            yield from self._document(record)
+            entries[record.key - first] = yield from self._document(record)
+        if (data := self.data(PART, first // BLOCK)) is not None:
+            yield from metadata_findings(data, entries, first, _block(PART, first // BLOCK))
         vectors = Rows(range(first, stop))
         kept: dict[int, bytes] = {}
         for record in vectors.read(self.inspection, "vectors"):
@@ -270,7 +274,8 @@ class Check:
             codes = self._codes(first, kept)
         yield from self._compare_codes(first // BLOCK, codes, kept)
 
-    def _document(self, record: Record) -> Iterator[Finding]:
+    def _document(self, record: Record) -> Generator[Finding, None, dict[str, Any] | None]:
+        """Check a document; return what filters have to see of it, None if that is not known."""
         tenant, id_ = (record.values or ())[:2]
         if tenant and self.head is not None and not self.head.n_named:
             yield Finding("count", "meta record 'head'", "n_named is 0, and there are documents of named tenants")
@@ -280,6 +285,9 @@ class Check:
             yield finding
         elif not isinstance(metadata, (dict, type(None))):
             yield Finding("record", place, f"its metadata is a {type(metadata).__name__}, expected a map")
+        else:
+            return entry(tenant, metadata or {}) or {}
+        return None
 
     def _kept(self, record: Record, kept: dict[int, bytes], step: int) -> Iterator[Finding]:
         (blob,) = record.values or ()
