@@ -174,7 +174,7 @@ class Inspection:
                     at = row[0] + 1
                     yield row
                     continue
-                resumed = self._sound_from(query, at, stop, table.is_dense and stop < _LAST)
+                resumed = self._sound_from(query, at, stop, table.is_dense and at >= 0 and stop < _LAST)
                 yield _Gap(at, resumed, str(error))
                 at = resumed
 
