@@ -1,11 +1,13 @@
-"""Input files to documents: JSON lines with ``id``, ``text``, ``metadata`` and ``vector``."""
+"""Input files to documents: JSON lines with ``id``, ``text``, ``metadata``, ``vector`` and ``tenant``."""
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
 
 import xxhash
@@ -14,7 +16,10 @@ from binrag.errors import InvalidInput, InvalidMetadata
 from binrag.storage.records import pack_metadata
 from binrag.types import Metadata
 
-FIELDS = ("id", "text", "metadata", "vector")
+FIELDS = ("id", "text", "metadata", "vector", "tenant")
+_CONTENT = ("text", "metadata", "vector")
+TYPED = frozenset({"$date", "$binary", "$literal"})
+"""The keys of dicts with one key that stand for what JSON lacks: a date or datetime, bytes, or such a dict itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +36,15 @@ class Record:
         Empty if the line has none.
     vector : list of float or None
         ``None``: to be encoded.
+    tenant : str or None
+        ``None``: the line names none.
     """
 
     id: str
     text: str | None
     metadata: Metadata
     vector: list[float] | None
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +103,71 @@ def _record(line: bytes, dim: int | None) -> Record:
         raise InvalidInput(f"text is a {type(text).__name__}, expected a string")
     if vector is None and not (text or "").strip():
         raise InvalidInput("no text and no vector, expected one of them")
-    metadata = fields.get("metadata") or {}
+    metadata = _metadata(fields.get("metadata") or {})
     try:
         pack_metadata(metadata, "the line")
         (text or "").encode()
     except (InvalidMetadata, UnicodeEncodeError) as error:
         raise InvalidInput(str(error)) from None
-    return Record(_id(fields), text, metadata, vector)
+    return Record(_id(fields), text, metadata, vector, _tenant(fields.get("tenant")))
+
+
+def _metadata(given: Any) -> Any:
+    """Return metadata with what stands for a type that JSON lacks replaced."""
+    if not isinstance(given, dict):
+        return given
+    try:
+        return {key: _typed(value) for key, value in given.items()}
+    except RecursionError:
+        raise InvalidInput("metadata are nested too deep") from None
+
+
+def _typed(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_typed(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1 and TYPED & set(value):
+        ((name, given),) = value.items()
+        return {"$date": _date, "$binary": _binary, "$literal": _literal}[name](given)
+    return {key: _typed(item) for key, item in value.items()}
+
+
+def _date(given: Any) -> date:
+    for kind in (date, datetime):
+        try:
+            return kind.fromisoformat(given)
+        except (TypeError, ValueError):
+            continue
+    raise InvalidInput(
+        f"$date is {given!r:.80}, expected a date or datetime in ISO 8601, such as '2024-05-01' or "
+        "'2024-05-01T12:00:00+02:00'"
+    )
+
+
+def _binary(given: Any) -> bytes:
+    try:
+        return base64.b64decode(given, validate=True)
+    except (TypeError, ValueError):
+        raise InvalidInput(f"$binary is {given!r:.80}, expected bytes in base64") from None
+
+
+def _literal(given: Any) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise InvalidInput(f"$literal is {given!r:.80}, expected an object, which is taken as it is")
+    return {key: _typed(item) for key, item in given.items()}
+
+
+def _tenant(given: Any) -> str | None:
+    if given is not None and (not isinstance(given, str) or not given):
+        raise InvalidInput(f"tenant is {given!r:.80}, expected a non-empty string")
+    return given
 
 
 def _id(fields: dict[str, Any]) -> str:
     given = fields.get("id")
     if given is None:
-        content = json.dumps([fields.get(name) for name in FIELDS[1:]], sort_keys=True)
+        content = json.dumps([fields.get(name) for name in _CONTENT], sort_keys=True)
         return str(xxhash.xxh3_128_hexdigest(content.encode()))
     if not isinstance(given, str) or not given:
         raise InvalidInput(f"id is {given!r}, expected a non-empty string")

@@ -336,6 +336,8 @@ class StoreStats:
         Size of the file, its write-ahead log included.
     memory_bytes : int
         Codes, rescale factors and liveness, as a search holds them in memory.
+    dead_bytes : int
+        Those of them that are codes and factors of dead rows, which `Store.compact` drops.
     code_disk_bytes : int
         Bytes of codes and rescale factors, as stored.
     vector_disk_bytes : int
@@ -355,6 +357,7 @@ class StoreStats:
     n_dead_rows: int
     file_bytes: int
     memory_bytes: int
+    dead_bytes: int
     code_disk_bytes: int
     vector_disk_bytes: int
     sample_disk_bytes: int

@@ -1,9 +1,10 @@
 """get, delete, count and iter."""
 
+import numpy as np
 import pytest
-from fakes import ids_of, sentences
+from fakes import ids_of, sentences, unit, vectors_of
 
-from binrag import Document
+from binrag import Document, Store, VectorsUnavailable
 
 TEXTS = sentences(700)
 IDS = [f"id{i}" for i in range(700)]
@@ -31,6 +32,30 @@ def test_get_many(filled):
 def test_ids_are_compared_exactly(store):
     store.add(["a", "b", "c", "d"], ids=["Id", "id", "id ", "ıd"])
     assert [document.text for document in store.get(["ıd", "id ", "id", "Id", "ID"])] == ["d", "c", "b", "a"]
+
+
+@pytest.mark.parametrize(("keep", "error"), [("int8", 1 / 254), ("float16", 2**-11)])
+def test_kept_vectors_by_id(path, keep, error):
+    rows = vectors_of(600, 12)
+    with Store.open(path, keep_vectors=keep) as store:
+        assert store.vectors(["a"]) == {}
+        store.add(vectors=rows, ids=IDS[:600])
+        store.add(vectors=-rows[:1], ids=["id0"], tenant="acme")
+        store.delete(["id1"])
+        found = store.vectors(["id599", "nothing", "id1", *IDS[:550]])
+        assert set(found) == {"id599", *IDS[:550]} - {"id1"}
+        for id_, vector in found.items():
+            assert (vector.dtype, vector.shape) == (np.float32, (12,))
+            np.testing.assert_allclose(vector, unit(rows)[int(id_[2:])], atol=error * 1.001)
+        (own,) = store.vectors(["id0", "id2"], tenant="acme").values()
+        np.testing.assert_allclose(own, -unit(rows)[0], atol=error * 1.001)
+
+
+def test_without_kept_vectors_there_are_none_to_return(path):
+    with Store.open(path, keep_vectors="none") as store:
+        store.add(vectors=np.eye(3), ids=["a", "b", "c"])
+        with pytest.raises(VectorsUnavailable, match=r"store.binrag keeps no vectors"):
+            store.vectors(["a"])
 
 
 def test_delete(filled):

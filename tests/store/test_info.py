@@ -112,6 +112,9 @@ def test_stats_count_dead_rows(store):
     store.delete(["9"])
     stats = store.stats()
     assert (stats.n_documents, stats.n_rows, stats.n_dead_rows) == (9, 14, 5)
+    assert stats.dead_bytes == 5 * store.info().code_bytes == 5 * 10
+    store.compact()
+    assert store.stats().dead_bytes == 0
 
 
 def test_a_backup_is_the_store(store, path, tmp_path, encoder):
@@ -221,6 +224,7 @@ USES = {
     "search": lambda store: store.search(np.ones(3)),
     "search_batch": lambda store: store.search_batch([np.ones(3)]),
     "get": lambda store: store.get(["0"]),
+    "vectors": lambda store: store.vectors(["0"]),
     "delete": lambda store: store.delete(["0"]),
     "update_metadata": lambda store: store.update_metadata({"a": 1}, ["a"]),
     "count": lambda store: store.count(),

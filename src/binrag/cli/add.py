@@ -17,7 +17,7 @@ from binrag.errors import BinragError, StoreNotFound
 from binrag.readers import Record
 from binrag.store import Store
 from binrag.store.settings import checked_count
-from binrag.types import Document, StoreInfo
+from binrag.types import ALL_TENANTS, Document, StoreInfo
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 SKIPPED = 6
@@ -59,7 +59,7 @@ def add(options: argparse.Namespace) -> int:
         except (KeyboardInterrupt, BinragError):
             print(f"binrag: until here {summary}; the same command goes on from there", file=sys.stderr)
             raise
-        facts = {**asdict(summary), "count": store.count()}
+        facts = {**asdict(summary), "count": store.count(tenant=None if options.tenant else ALL_TENANTS)}
     print(as_json(facts) if options.json else f"{summary}; the store holds {facts['count']:,} documents")
     return SKIPPED if summary.skipped else 0
 
@@ -117,11 +117,22 @@ def _open(options: argparse.Namespace, existing: StoreInfo | None, records: list
 
 
 def _add_records(store: Store, records: list[Record], batch_size: int, summary: Summary, bar: Any) -> None:
-    """Add one commit's records; texts that are stored as they are need no encoding."""
+    """Add some records, a tenant's after another's."""
+    tenants: dict[str | None, list[Record]] = {}
+    for record in records:
+        tenants.setdefault(record.tenant, []).append(record)
+    for tenant, own in tenants.items():
+        _add_to_tenant(store, own, tenant, batch_size, summary, bar)
+
+
+def _add_to_tenant(
+    store: Store, records: list[Record], tenant: str | None, batch_size: int, summary: Summary, bar: Any
+) -> None:
+    """Add a tenant's records in one commit; texts that are stored as they are need no encoding."""
     latest = {record.id: record for record in records}
     summary.repeated += len(records) - len(latest)
     bar.update(len(records) - len(latest))
-    stored = {document.id: document for document in store.get(latest)}
+    stored = {document.id: document for document in store.get(latest, tenant=tenant)}
     given = [record for record in latest.values() if record.vector is not None]
     texts = [record for record in latest.values() if record.vector is None and not _is_stored(record, stored)]
     n_unchanged = len(latest) - len(given) - len(texts)
@@ -142,6 +153,7 @@ def _add_records(store: Store, records: list[Record], batch_size: int, summary: 
             ids=[record.id for record in some],
             metadata=[record.metadata for record in some],
             vectors=[record.vector for record in some] if some[0].vector is not None else None,
+            tenant=tenant,
             batch_size=batch_size,
             progress=report,
         )

@@ -11,6 +11,7 @@ from binrag.cli.add import DEFAULT_ENCODER, add
 from binrag.cli.demo import demo
 from binrag.cli.maintenance import add_maintenance
 from binrag.cli.train import recode, train
+from binrag.cli.transfer import export
 from binrag.store.space import BINARIZERS
 from binrag.store.training import KINDS
 from binrag.types import Durability, KeepVectors
@@ -48,15 +49,19 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = subparsers.add_parser(
         "add",
-        help="add documents from JSON lines",
-        description="Add documents from JSON lines with id, text, metadata and vector; each may be left out, but "
-        "text or vector is needed. What is stored unchanged already is passed over, so that an interrupted run goes "
-        "on where it stopped when it is started again.",
+        aliases=["import"],
+        help="add documents from JSON lines, such as those of an export",
+        description="Add documents from JSON lines with id, text, metadata, vector and tenant; each may be left out, "
+        'but text or vector is needed. In metadata, {"$date": …} and {"$binary": …} stand for dates, datetimes and '
+        "bytes. Reads what `binrag export` wrote. What is stored unchanged already is passed over, so that an "
+        "interrupted run goes on where it stopped when it is started again.",
     )
     command.add_argument("store", help="the store's file; created if missing")
     command.add_argument("input", nargs="*", default=["-"], help="files of JSON lines; - is standard input (default)")
     command.add_argument("--encoder", help=f"model name or folder (default: the recorded one, else {DEFAULT_ENCODER})")
-    command.add_argument("--tenant", help="whose documents they are (default: the unnamed tenant's)")
+    command.add_argument(
+        "--tenant", help="whose documents they are, where a line names no tenant (default: the unnamed tenant's)"
+    )
     command.add_argument("--on-error", choices=["fatal", "skip"], default="fatal", help="what to do at a bad line")
     command.add_argument("--batch-size", type=int, default=256, help="texts encoded at once (default: %(default)s)")
     command.add_argument("--commit-every", type=int, default=1000, help="documents a commit (default: %(default)s)")
@@ -109,6 +114,10 @@ def _add_readers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     _add_selection(delete)
     delete.add_argument("--lock-timeout", type=float, default=10.0, help="seconds to wait for another writer")
     delete.add_argument("--json", action="store_true", help="print JSON")
+    exporting = command("export", export, "print documents as JSON lines, which `binrag import` reads")
+    exporting.add_argument("store", help="the store's file")
+    _add_selection(exporting)
+    exporting.add_argument("--vectors", action="store_true", help="with their vectors, as the store keeps them")
     for name, run, text in (
         ("count", commands.count, "count the documents"),
         ("info", commands.info, "print what the store is and what it costs"),

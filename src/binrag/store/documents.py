@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from binrag.errors import InvalidInput
+from binrag.errors import InvalidInput, VectorsUnavailable
 from binrag.filters import Filter, matches
 from binrag.storage import Writing
 from binrag.storage.records import pack_metadata
+from binrag.storage.vectors import decode_vectors
 from binrag.store import paging, writer
 from binrag.store.batches import checked_ids
 from binrag.store.columns import documents_of, rows_of
 from binrag.store.handle import Handle
-from binrag.types import Document
+from binrag.types import Document, Float32
 
 _PAGE = 256
 
@@ -24,6 +25,22 @@ def get(handle: Handle, ids: Iterable[str], tenant: str) -> list[Document]:
     with handle.database.reading(own_writes=True) as reading:
         found = reading.documents_by_id(tenant, names)
     return [found[name] for name in names if name in found]
+
+
+def vectors(handle: Handle, ids: Iterable[str], tenant: str) -> dict[str, Float32]:
+    """Return kept vectors by id; see `Store.vectors`."""
+    names = checked_ids(ids)
+    with handle.database.reading(own_writes=True) as reading:
+        space, keep = handle.space_of(reading), handle.keep
+        if keep == "none":
+            raise VectorsUnavailable(
+                f"{handle.database.path} keeps no vectors; they can be made again from the texts, by the encoder"
+            )
+        rows = reading.rows_by_id(tenant, names)
+        if space is None or not rows:
+            return {}
+        found = decode_vectors(reading.vectors(rows), keep, space.dim)
+        return dict(zip((document.id for document in reading.documents_by_row(rows)), found, strict=True))
 
 
 def count(handle: Handle, tenant: str | None, where: Filter | None) -> int:

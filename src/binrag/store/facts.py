@@ -35,7 +35,7 @@ def info_of(path: Path, reading: Reading, space: VectorSpace | None, tenant: str
     )
 
 
-def stats_of(reading: Reading, file_bytes: int, memory_bytes: int) -> StoreStats:
+def stats_of(reading: Reading, space: VectorSpace | None, file_bytes: int, memory_bytes: int) -> StoreStats:
     """Return what a store costs."""
     n_rows, n_documents, sizes = reading.head().n_rows, reading.count(None), reading.sizes()
     return StoreStats(
@@ -44,6 +44,7 @@ def stats_of(reading: Reading, file_bytes: int, memory_bytes: int) -> StoreStats
         n_dead_rows=n_rows - n_documents,
         file_bytes=file_bytes,
         memory_bytes=memory_bytes,
+        dead_bytes=(n_rows - n_documents) * (space.binarizer.code_bytes if space else 0),
         code_disk_bytes=sizes["codes"],
         vector_disk_bytes=sizes["vectors"],
         sample_disk_bytes=sizes["sample"],

@@ -35,6 +35,7 @@ from binrag.types import (
     Document,
     Durability,
     Finding,
+    Float32,
     Hit,
     KeepVectors,
     Metadata,
@@ -290,6 +291,21 @@ class Store:
         """
         return documents.get(self._handle, ids, self._handle.one_tenant(tenant))
 
+    def vectors(self, ids: Iterable[str], *, tenant: str | None = None) -> dict[str, Float32]:
+        """Return the kept vectors of a tenant's documents, by id; ids that are not in the store are left out.
+
+        Returns
+        -------
+        dict of str to float32 (dim,)
+            Decoded from ``int8`` or ``float16``. For cosine similarity they are those given, at about unit length.
+
+        Raises
+        ------
+        VectorsUnavailable
+            If the store keeps none.
+        """
+        return documents.vectors(self._handle, ids, self._handle.one_tenant(tenant))
+
     def delete(self, ids: Iterable[str] | None = None, *, where: Where = None, tenant: Tenant = None) -> int:
         """Delete a tenant's documents and return how many there were.
 
@@ -531,7 +547,7 @@ class Store:
         self._handle.check_whole("stats")
         with self._handle.view() as (reading, snapshot):
             n_bytes = snapshot.index.nbytes if snapshot.index else 0
-            stats = stats_of(reading, self._handle.database.file_bytes(), n_bytes)
+            stats = stats_of(reading, snapshot.space, self._handle.database.file_bytes(), n_bytes)
             sampled = Sample.read(reading, snapshot.space)
         return with_fields(stats, training_gain=self._gain.of(sampled))
 
