@@ -21,7 +21,7 @@ def test_the_command_prints_and_writes_what_filters_cost(tmp_path, capsys):
     shares = [row["scan_share"] for row in results.values() if row["scan_share"] is not None]
     assert len(shares) == 2
     assert min(shares) > 0
-    assert printed.count("of one of everything.") == 2
+    assert printed.count("of one of everything, and") == 2
 
 
 @pytest.mark.parametrize("options", [["--rows", "999"], ["--queries", "0"]])

@@ -119,7 +119,7 @@ CALLS = {
     "get a number": (lambda s: s.get(5), InvalidInput, ["ids is 5", "expected a list"]),
     "get numbers": (lambda s: s.get(["a", 5]), InvalidInput, ["ids[1] is a int", "expected str"]),
     "delete a string": (lambda s: s.delete("id1"), InvalidInput, ["ids is 'id1'", "expected a list"]),
-    "delete None": (lambda s: s.delete(None), InvalidInput, ["ids is None", "expected a list"]),
+    "delete None": (lambda s: s.delete(None), InvalidInput, ["neither ids nor where"]),
     "delete numbers": (lambda s: s.delete(["id1", 5]), InvalidInput, ["ids[1] is a int", "expected str"]),
 }  # fmt: skip
 

@@ -237,6 +237,8 @@ USES = {
     "info": lambda store: store.info(),
     "stats": lambda store: store.stats(),
     "backup": lambda store: store.backup(store.path.parent / "copy"),
+    "verify": lambda store: store.verify(),
+    "compact": lambda store: store.compact(),
 }
 
 

@@ -105,7 +105,7 @@ def test_it_is_as_it_was_when_opened_again(binarizer, filled, path):
 def test_what_is_in_the_file(binarizer, filled, path):
     """Blocks of codes hold bytes of 16 rows side by side; there is no block of factors, and none in the tail."""
     path.write_bytes(filled[0])
-    sizes = sql(path, "SELECT part, no, length(data) FROM blocks WHERE part != 'live' ORDER BY part")
+    sizes = sql(path, "SELECT part, no, length(data) FROM blocks WHERE part NOT IN ('live', 'metadata') ORDER BY part")
     assert sizes == [("codes", 0, 8 * 4096), ("rest", 0, 10 * 4096)]
     codes = binarizer.transform(reference.unit(ROWS))
     [(data,)] = sql(path, "SELECT data FROM blocks WHERE part = 'codes'")
@@ -161,7 +161,12 @@ def test_recoding_to_and_from_it(binarizer, path, filled, other):
         assert answers(watching) == expected
         store.recode(binarizer, vectors=given)
         assert answers(store) == answers(watching) == filled[1]
-        assert {part for (part,) in sql(path, "SELECT DISTINCT part FROM blocks")} == {"codes", "rest", "live"}
+        assert {part for (part,) in sql(path, "SELECT DISTINCT part FROM blocks")} == {
+            "codes",
+            "rest",
+            "live",
+            "metadata",
+        }
         assert sql(path, "SELECT DISTINCT length(rescale) FROM tail") == [(0,)]
         store.add(vectors=LATER[50:], ids=[f"n{i}" for i in range(10)])
         store.delete([f"n{i}" for i in range(10)])
