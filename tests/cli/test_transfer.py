@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -159,12 +160,15 @@ def test_bad_lines_are_named(run, tmp_path, line, reason):
     assert [id_ for _, id_, *_ in documents("kb.binrag")] == ["a"]
 
 
-def test_a_reader_that_goes_away_is_no_crash(kb):
+@pytest.mark.parametrize(("tenant", "n_read"), [("long", 10), ("acme", 0)])
+def test_a_reader_that_goes_away_is_no_crash(kb, tenant, n_read):
+    """In the middle of the output, or before what fits into a buffer is written."""
     with Store.open(kb) as store:
         store.add(["text " * 1000] * 300, vectors=np.ones((300, 8)), tenant="long")
-    command = [sys.executable, "-m", "binrag", "export", str(kb), "--tenant", "long"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    process.stdout.read(10)
+    command = [sys.executable, "-m", "binrag", "export", str(kb), "--tenant", tenant]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=buffered)
+    process.stdout.read(n_read)
     process.stdout.close()
     assert process.stderr.read() == b""
     process.stderr.close()
