@@ -237,11 +237,11 @@ def test_every_flipped_bit_is_seen(data, draw):
     flipped = bytearray(data)
     flipped[position // 8] ^= 1 << position % 8
     stored = checksum("x", data)
-    check(stored, "here", "x", data)
+    check(stored, "meta", "here", "x", data)
     with pytest.raises(CorruptStore, match="checksum mismatch in here"):
-        check(stored, "here", "x", bytes(flipped))
+        check(stored, "meta", "here", "x", bytes(flipped))
     with pytest.raises(CorruptStore, match="here"):
-        check(stored, "here", "y", data)
+        check(stored, "meta", "here", "y", data)
 
 
 @given(st.lists(st.text() | st.binary() | st.integers(-(2**63), 2**63 - 1) | st.none(), max_size=4))

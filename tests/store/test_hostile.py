@@ -1,34 +1,34 @@
 """Files made to harm: a typed error in bounded time and memory, and nothing that the file brings along runs."""
 
+import os
 import random
 import resource
 import sqlite3
 import time
 from contextlib import closing
 
+import hostile
 import msgpack
 import pytest
-from fakes import sentences, vectors_of
+from fakes import vectors_of
 from faults import rounds
+from hostile import IDS, binarizers, make_store, read, run, use
 
 import binrag
-from binrag import BinragError, CorruptStore, FormatVersionError, NotAStore, Store
+from binrag import CorruptStore, FormatVersionError, NotAStore, Store
+from binrag.binarizers import SignBinarizer
 from binrag.storage.records import checksum, pack, unpack
 
 QUERIES = vectors_of(20, 64, seed=8)
-IDS = [f"id{i}" for i in range(60)]
 
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
-    """Bytes, documents and answers of a small store."""
+    """Bytes and documents of a small store."""
     path = tmp_path_factory.mktemp("sound") / "store.binrag"
-    with Store.open(path, keep_vectors="float16") as store:
-        texts = sentences(60, n_words=60)
-        store.add(texts, ids=IDS, vectors=vectors_of(60, 64), metadata=[{"n": i, "tags": ["a"]} for i in range(60)])
-        store.delete(IDS[50:52])
+    make_store(path, SignBinarizer(64))
     with Store.open(path, "r") as store:
-        return path.read_bytes(), store.get(IDS), store.search_batch(QUERIES, k=10)
+        return path.read_bytes(), store.get(IDS)
 
 
 @pytest.fixture
@@ -37,35 +37,28 @@ def copy(sound, path):
     return path
 
 
-def read(path):
-    """Open, search and read all: what was seen, as far as it could be."""
-    seen = []
+def answers(path, ids):
+    """What has to be the same for a change to be harmless."""
     with Store.open(path, "r") as store:
-        for call in (
-            lambda: store.get(IDS),
-            lambda: store.search_batch(QUERIES, k=10),
-            lambda: store.search(QUERIES[0], where={"n": {"$lt": 20}}),
-            lambda: list(store.iter()),
-            store.count,
-            store.info,
-            store.stats,
-        ):
-            try:
-                seen.append(call())
-            except BinragError:
-                seen.append(None)
-    return seen
+        return (
+            store.get(ids),
+            store.get(ids[:9], tenant="other"),
+            store.search_batch(QUERIES, k=10),
+            store.count(where={"n": {"$lt": 20}}),
+            store.count(tenant="other"),
+        )
 
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def test_a_flipped_bit_is_found_or_harms_no_answer(sound, path):
-    data, documents, hits = sound
-    draw = random.Random(5)
-    n_harmless = 0
-    n = rounds(100, 2000)
+@pytest.mark.parametrize(("n_rows", "few", "many"), [(30, 100, 1500), (4140, 15, 500)])
+def test_a_flipped_bit_is_found_or_harms_no_answer(path, record_property, n_rows, few, many):
+    make_store(path, SignBinarizer(64), n_rows)
+    data, ids = path.read_bytes(), [f"id{i}" for i in range(n_rows)]
+    expected, draw, n_harmless = answers(path, ids), random.Random(5), 0
+    n = rounds(few, many)
     for _ in range(n):
         place, bit = draw.randrange(len(data)), draw.randrange(8)
         flipped = bytearray(data)
@@ -73,9 +66,50 @@ def test_a_flipped_bit_is_found_or_harms_no_answer(sound, path):
         path.write_bytes(flipped)
         if not binrag.verify(path):
             n_harmless += 1
-            seen = read(path)
-            assert (seen[0], seen[1]) == (documents, hits), (place, bit)
-    assert 0 < n_harmless < n
+            assert answers(path, ids) == expected, (place, bit)
+    record_property("found, harmless", (n - n_harmless, n_harmless))
+    assert n_harmless < n
+
+
+def test_hostile_files_give_typed_errors_and_end_no_process(memory_folder):
+    """Mutated files, and files rewritten by one who computes checksums; each is a seed, which a failure names."""
+    sound = []
+    for i, binarizer in enumerate(binarizers()):
+        make_store(memory_folder / f"{i}.binrag", binarizer)
+        sound.append((memory_folder / f"{i}.binrag").read_bytes())
+    make_store(memory_folder / "blocks.binrag", SignBinarizer(64), 4140)
+    sound.append((memory_folder / "blocks.binrag").read_bytes())
+    for data in sound:
+        (memory_folder / "warm.binrag").write_bytes(data)
+        assert use(memory_folder / "warm.binrag")
+    seeds = range(10, rounds(210, 10_010))
+    seen = run(sound, memory_folder / "hostile.binrag", seeds)
+    assert seen.keys() == set(seeds)
+    assert {seed: end for seed, end in seen.items() if end not in ("opened", "refused")} == {}
+    assert {"opened", "refused"} <= set(seen.values())
+
+
+@pytest.mark.parametrize("harm", ["exit", "error", "memory", "silence"])
+def test_harm_to_the_reader_is_seen(sound, path, monkeypatch, harm):
+    """What `run` says of seeds that end the process, raise another error, take memory, or do not come back."""
+    kept = []
+
+    def harmful(path):
+        if not kept:
+            kept.append(1)
+            {
+                "exit": lambda: os._exit(11),
+                "error": lambda: [][0],
+                "memory": lambda: kept.append(b"x" * (hostile.MOST_BYTES + 10**7)),
+                "silence": lambda: time.sleep(60),
+            }[harm]()
+        return True
+
+    monkeypatch.setattr(hostile, "use", harmful)
+    monkeypatch.setattr(hostile, "SECONDS", 1)
+    seen = run([sound[0]] * 2, path, range(3, 5))
+    ended = {"exit": "ended the process with 11", "error": "failed", "memory": "grew", "silence": "hung"}[harm]
+    assert seen[3] == ended
 
 
 SCHEMAS = {
@@ -175,18 +209,18 @@ def test_metadata_with_sound_checksums_and_bad_words(copy):
     bombs = [b"\x91" * 2000 + b"\xc0", pack([1]), b"\xdf\xff\xff\xff\xff", b"\xdd\x00\x0f\xff\xff" * 900 + bytes(2**20)]
     for bomb in bombs:
         with closing(sqlite3.connect(copy)) as connection:
-            values = connection.execute("SELECT row, tenant, id, text FROM documents WHERE row = 7").fetchone()
-            update = "UPDATE documents SET metadata = ?, checksum = ? WHERE row = 7"
+            values = connection.execute("SELECT row, tenant, id, text FROM documents WHERE row = 8").fetchone()
+            update = "UPDATE documents SET metadata = ?, checksum = ? WHERE row = 8"
             connection.execute(update, (bomb, checksum(*values, bomb)))
             connection.commit()
         before = peak()
-        assert [finding.place for finding in binrag.verify(copy)] == ["document 'id7' (row 7)"]
+        assert [finding.place for finding in binrag.verify(copy)] == ["document 'id8' (row 8)"]
         with Store.open(copy, "r") as store, pytest.raises(CorruptStore):
-            store.get(["id7"])
+            store.get(["id8"])
         assert peak() - before < 300_000
 
 
-@pytest.mark.parametrize("size", [0, 1, 15, 16, 99, 100, 1000, 16384, 16385, 40000])
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 99, 100, 1000, 16383, 16384, 16385, 40000])
 def test_cut_files(sound, path, size):
     path.write_bytes(sound[0][:size])
     with pytest.raises((CorruptStore, NotAStore)):

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from binrag.binarizers.codebooks import Stage, fitted_stage, grouped_axes, half
-from binrag.binarizers.codes import as_bytes, check_dim, exact_factors, from_bytes, offset_of
+from binrag.binarizers.codes import as_bytes, check_dim, exact_factors, from_bytes, integer_of, offset_of
 from binrag.binarizers.costs import scan_costs
 from binrag.binarizers.decoder import row_sums, row_times
 from binrag.binarizers.fitting import QUERY_SHARE, QuerySpace, checked_code_bytes, checked_rows, sample
@@ -185,12 +185,17 @@ class AdditiveBinarizer:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Rebuild from `get_config`."""
-        dim = config["dim"]
+        dim = integer_of(config, "dim")
         turns = (from_bytes(config[name], (dim, dim), "<f2") for name in ("forward", "backward"))
         stages = [Stage.from_config(stage, dim) for stage in config["stages"]]
         axes = Axes(from_bytes(config["mean"], dim), *turns)
         maps = [None if one is None else from_bytes(one, (dim, dim), "<f2") for one in config["maps"]]
-        return cls(axes, stages, from_bytes(config["ranges"], (len(stages), 2)), maps)
+        ranges = from_bytes(config["ranges"], (len(stages), 2))
+        if dim < 64 or sum(stage.n_bytes for stage in stages) < 7 or len(maps) != len(stages):
+            raise InvalidInput(f"{len(stages)} stages and {len(maps)} maps are not those of {dim} dimensions")
+        if (ranges[:, 0] <= 0).any() or (ranges[:, 1] < ranges[:, 0]).any():
+            raise InvalidInput(f"the rescale factors have the ranges {ranges.tolist()}, expected positive ones")
+        return cls(axes, stages, ranges, maps)
 
     @classmethod
     def fit(

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from binrag.binarizers.codes import as_bytes, from_bytes
+from binrag.binarizers.codes import as_bytes, from_bytes, integer_of
 from binrag.binarizers.decoder import row_times
 from binrag.binarizers.fitting import (
     QuerySpace,
@@ -67,7 +67,7 @@ class AllocatedBinarizer(LevelDecoder):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Rebuild from `get_config`."""
-        dim, n_bits = config["dim"], config["n_bits"]
+        dim, n_bits = integer_of(config, "dim"), integer_of(config, "n_bits")
         mean, forward = from_bytes(config["mean"], dim), from_bytes(config["forward"], (dim, dim))
         steps = from_bytes(config["steps"])
         owners = from_bytes(config["owners"], n_bits, "<u2").astype(np.int64)

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from binrag.binarizers.codes import as_bytes, from_bytes
+from binrag.binarizers.codes import as_bytes, from_bytes, integer_of
 from binrag.binarizers.fitting import principal_axes, sample
+from binrag.errors import InvalidInput
 from binrag.threads import in_threads, n_processors
 from binrag.types import Float32, Float64, UInt8
 
@@ -195,12 +196,15 @@ class Stage:
     @classmethod
     def from_config(cls, config: Mapping[str, Any], dim: int) -> Stage:
         """Rebuild from `get_config`."""
-        n_bytes = config["n_bytes"]
+        n_bytes = integer_of(config, "n_bytes")
         rotation = None if config["rotation"] is None else from_bytes(config["rotation"], (dim, -1), "<f2")
         starts = from_bytes(config["starts"], (n_bytes, 2, -1, 16), "<f2")
         shape = (32 * n_bytes, dim)
         choosing = _from_steps(from_bytes(config["choosing"], shape, "i1"), from_bytes(config["step_sizes"], dim))
         codewords = choosing if config["codewords"] is None else from_bytes(config["codewords"], shape, "<f2")
+        n_turned = n_bytes * starts.shape[2]
+        if n_turned > dim or (rotation is not None and rotation.shape[1] != n_turned):
+            raise InvalidInput(f"the first codewords of a stage, {starts.shape}, do not fit {dim} dimensions")
         return cls(rotation, starts, choosing, codewords)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from binrag.errors import DimensionMismatch, InvalidVector
+from binrag.errors import DimensionMismatch, InvalidInput, InvalidVector
 from binrag.types import Float16, Float32, Float64, UInt64
 
 
@@ -88,6 +89,20 @@ def linear_tables(weights: npt.NDArray[np.floating[Any]], n_bytes: int | None = 
     return tables.astype(np.float32)
 
 
+def integer_of(config: Mapping[str, Any], name: str, largest: int = 2**16) -> int:
+    """Return a number of a config, 1 to `largest`: a dimension, or so many bits or bytes.
+
+    Raises
+    ------
+    InvalidInput
+        If it is none.
+    """
+    value = config[name]
+    if type(value) is not int or not 1 <= value <= largest:
+        raise InvalidInput(f"{name} of the binarizer is {value!r:.50}, expected an integer, 1 to {largest}")
+    return value
+
+
 def as_bytes(array: npt.NDArray[Any], dtype: str = "<f4") -> bytes:
     """Return an array's values, as a little-endian `dtype`, as bytes for a config."""
     return np.asarray(array).astype(dtype).tobytes()
@@ -100,8 +115,12 @@ def from_bytes(data: bytes, shape: int | tuple[int, ...] = -1, dtype: str = "<f4
     ------
     ValueError
         If the bytes are not those of an array of this shape.
+    InvalidInput
+        If a number is not finite.
     """
     array = np.frombuffer(data, dtype=dtype).reshape(shape)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InvalidInput(f"an array {array.shape} of the binarizer holds numbers that are not finite")
     return array.astype(
         np.float32 if array.dtype.kind == "f" and array.itemsize == 2 else array.dtype.newbyteorder("=")
     )

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from binrag.binarizers.codes import as_bytes, from_bytes
+from binrag.binarizers.codes import as_bytes, from_bytes, integer_of
 from binrag.binarizers.decoder import Bits, LinearDecoder, row_sums, row_times, signed
 from binrag.binarizers.fitting import checked_code_bytes, checked_rows, least_squares, principal_axes, sample
 from binrag.errors import InvalidInput
@@ -63,7 +63,7 @@ class MedianSignBinarizer(LinearDecoder):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Rebuild from `get_config`."""
-        dim = config["dim"]
+        dim = integer_of(config, "dim")
         decoder = from_bytes(config["decoder"], (dim, dim))
         return cls(from_bytes(config["mean"], dim), from_bytes(config["thresholds"], dim), decoder)
 
@@ -147,8 +147,8 @@ class ItqBinarizer(LinearDecoder):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Rebuild from `get_config`."""
-        dim = config["dim"]
-        matrices = (from_bytes(config[name], (dim, config["n_bits"])) for name in ("rotation", "decoder"))
+        dim = integer_of(config, "dim")
+        matrices = (from_bytes(config[name], (dim, integer_of(config, "n_bits"))) for name in ("rotation", "decoder"))
         return cls(from_bytes(config["mean"], dim), *matrices)
 
     @classmethod

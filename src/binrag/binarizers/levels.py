@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from binrag.binarizers.codes import as_bytes, from_bytes
+from binrag.binarizers.codes import as_bytes, from_bytes, integer_of
 from binrag.binarizers.decoder import Bits, LinearDecoder, row_sums
 from binrag.binarizers.fitting import checked_code_bytes, checked_rows, sample, uniform_codes
 from binrag.binarizers.sign import RotatedSignBinarizer
@@ -54,6 +54,9 @@ class LevelDecoder(LinearDecoder):
         self.owners = owners
         self.shifts = shifts
         self.widths = np.bincount(owners, minlength=len(steps))
+        fits = len(self.widths) == len(steps) <= len(mean) and self.widths.max() <= 16
+        if not fits or (shifts >= self.widths[owners]).any():
+            raise InvalidInput(f"{len(owners)} bits do not fit the {len(steps)} coordinates that they are of")
 
     def _coordinates(self, centred: Float32) -> Float32:
         """Return the coordinates y of rows, float32 (n, dim), those with bits first."""
@@ -121,9 +124,11 @@ class LevelsBinarizer(LevelDecoder):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Rebuild from `get_config`."""
-        dim = config["dim"]
+        dim = integer_of(config, "dim")
         flips = _flips(config["flips"], dim)
-        return cls(from_bytes(config["mean"], dim), from_bytes(config["steps"], dim), config["n_planes"], flips)
+        return cls(
+            from_bytes(config["mean"], dim), from_bytes(config["steps"], dim), integer_of(config, "n_planes", 8), flips
+        )
 
     @classmethod
     def fit(
@@ -215,8 +220,11 @@ class LloydMaxBinarizer(LinearDecoder):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Rebuild from `get_config`."""
-        dim = config["dim"]
-        levels = from_bytes(config["levels"], (dim, 1 << config["n_bits"] // dim))
+        dim = integer_of(config, "dim")
+        width = integer_of(config, "n_bits") // dim
+        if width not in (1, 2, 4, 8):
+            raise InvalidInput(f"a dimension has {width} bits, expected 1, 2, 4 or 8")
+        levels = from_bytes(config["levels"], (dim, 1 << width))
         return cls(from_bytes(config["mean"], dim), levels, _flips(config["flips"], dim))
 
     @classmethod

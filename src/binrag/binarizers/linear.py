@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from binrag.binarizers.codes import as_bytes, from_bytes
+from binrag.binarizers.codes import as_bytes, from_bytes, integer_of
 from binrag.binarizers.decoder import Bits, LinearDecoder, row_sums, row_times, signed
 from binrag.binarizers.fitting import (
     QuerySpace,
@@ -98,10 +98,13 @@ class LinearBinarizer(LinearDecoder):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Rebuild from `get_config`."""
-        dim = config["dim"]
+        dim = integer_of(config, "dim")
         mean, root = from_bytes(config["mean"], dim), from_bytes(config["root"], (dim, dim))
         rotation = None if config["rotation"] is None else from_bytes(config["rotation"]).reshape(dim, -1)
-        return cls(mean, root, from_bytes(config["weights"], (dim, config["n_bits"])), rotation)
+        n_signs = 0 if rotation is None else rotation.shape[1]
+        if n_signs % 64 or n_signs > config["n_bits"]:
+            raise InvalidInput(f"of {config['n_bits']} bits {n_signs} are signs, expected a multiple of 64")
+        return cls(mean, root, from_bytes(config["weights"], (dim, integer_of(config, "n_bits"))), rotation)
 
     @classmethod
     def fit(

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from binrag.binarizers.codes import as_bytes, from_bytes
+from binrag.binarizers.codes import as_bytes, from_bytes, integer_of
 from binrag.binarizers.decoder import Bits, LinearDecoder, row_sums, row_times, signed
 from binrag.binarizers.fitting import (
     QuerySpace,
@@ -142,6 +142,9 @@ class RecurrentBinarizer(LinearDecoder):
                 f"steps and decoder of shapes {shapes} and a query map of {len(query_map.offsets)} bits do not fit "
                 f"planes of {widths} bits, which take {expected} and the first width"
             )
+        turned = [sign_map.linear.shape[0] for sign_map in (*maps, query_map)]
+        if metric.shape != (dim, dim) or min(widths) < 1 or set(turned) != {dim}:
+            raise InvalidInput(f"a metric {metric.shape} and maps of {turned} dimensions do not fit {dim} dimensions")
         nested = widths[0] == scan_bits(dim)
         super().__init__(mean, sum(widths), (widths[0] if nested else sum(widths)) // 64, nested=nested)
         self.metric = metric
@@ -207,7 +210,7 @@ class RecurrentBinarizer(LinearDecoder):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Rebuild from `get_config`."""
-        dim = config["dim"]
+        dim = integer_of(config, "dim")
         maps = [SignMap.from_config(part) for part in config["maps"]]
         steps = [from_bytes(data, (-1, dim)) for data in config["steps"]]
         mean, metric, decoder = (from_bytes(config[name]) for name in ("mean", "metric", "decoder"))

@@ -11,7 +11,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from binrag.binarizers.codes import as_bytes, from_bytes, linear_tables, offset_of, pack_bits, rescale_factors
+from binrag.binarizers.codes import (
+    as_bytes,
+    from_bytes,
+    integer_of,
+    linear_tables,
+    offset_of,
+    pack_bits,
+    rescale_factors,
+)
 from binrag.errors import InvalidInput
 from binrag.registry import register
 from binrag.types import Codes, CodeShape, Float32, Query
@@ -103,7 +111,7 @@ class SignBinarizer:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> SignBinarizer:
         """Rebuild from `get_config`."""
-        return cls(config["dim"], mean=_floats(config["mean"]))
+        return cls(integer_of(config, "dim"), mean=_floats(config["mean"]))
 
 
 def _floats(data: bytes | None) -> Float32 | None:
@@ -161,7 +169,7 @@ class RotatedSignBinarizer(SignBinarizer):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> RotatedSignBinarizer:
         """Rebuild from `get_config`."""
-        dim = config["dim"]
+        dim = integer_of(config, "dim")
         bits = np.unpackbits(np.frombuffer(config["flips"], dtype=np.uint8), count=4 * dim)
         flips = (2 * bits.reshape(4, dim).astype(np.int8) - 1).astype(np.int8)
         return cls(dim, mean=_floats(config["mean"]), flips=flips)

@@ -127,7 +127,14 @@ def project(x: npt.NDArray[np.float32], w: npt.NDArray[np.float32]) -> npt.NDArr
     -------
     float32 (n, m)
         ``x @ w``, summed over d in ascending order in float32.
+
+    Raises
+    ------
+    ValueError
+        If the dimensions differ.
     """
+    if x.shape[1] != w.shape[0]:  # compiled code reads unchecked
+        raise ValueError(f"rows have {x.shape[1]} dimensions, the matrix is for {w.shape[0]}")
     m = w.shape[1]
     if m < _COLUMNS:
         w = np.pad(w, ((0, 0), (0, _COLUMNS - m)))
@@ -158,7 +165,14 @@ def dots(matrix: npt.NDArray[np.float32], vector: npt.NDArray[np.float32]) -> np
     -------
     float32 (m,)
         ``matrix @ vector``, summed in float32 in an order that is the same everywhere.
+
+    Raises
+    ------
+    ValueError
+        If the dimensions differ.
     """
+    if matrix.shape[1] != len(vector):
+        raise ValueError(f"the vector has {len(vector)} dimensions, the matrix is for {matrix.shape[1]}")
     out = np.empty(len(matrix), dtype=np.float32)
     _fill_dots(np.ascontiguousarray(matrix, dtype=np.float32), np.ascontiguousarray(vector, dtype=np.float32), out)
     return out

@@ -36,6 +36,10 @@ _MAX_SECONDS = 1e6
 """SQLite counts milliseconds in 32 bits."""
 
 
+DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What SQLite's driver raises on a damaged file; the second where SQLite's message quotes bytes that are no text."""
+
+
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Raise binrag's errors where SQLite raises its own."""
@@ -43,6 +47,8 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _typed(path, error) from error
+    except UnicodeDecodeError as error:
+        raise CorruptStore(f"{path} is damaged: SQLite quotes what is no text; restore it from a backup") from error
 
 
 def _typed(path: Path, error: sqlite3.Error) -> BinragError:

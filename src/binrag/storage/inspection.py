@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from binrag.errors import CorruptStore, StoreNotFound
-from binrag.storage.connect import connect, untouching_options
+from binrag.storage.connect import DAMAGE, connect, untouching_options, wal_bytes
 from binrag.storage.records import check, unpack
 from binrag.storage.schema import APPLICATION_ID, FORMAT_VERSION, foreign
 from binrag.types import Finding
@@ -92,10 +92,17 @@ TABLES = {
 
 
 class Inspection:
-    """All that can be read of a file, in one transaction; see `inspecting`."""
+    """All that can be read of a file, in one transaction; see `inspecting`.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    Attributes
+    ----------
+    n_bytes : int
+        The file's size, with its write-ahead log.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, n_bytes: int) -> None:
         self._connection = connection
+        self.n_bytes = n_bytes
         self._readable: set[str] = set()
 
     def structure(self) -> Iterator[Finding]:
@@ -107,7 +114,7 @@ class Inspection:
                 yield from self._header()
                 problems = foreign(self._connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))
                 break
-            except sqlite3.DatabaseError as error:
+            except DAMAGE as error:
                 yield Finding("file", "the file", f"SQLite cannot read it: {error}")
         if problems is None:
             return
@@ -130,7 +137,7 @@ class Inspection:
                 for line in str(lines).splitlines():
                     if line != "ok" and not line.startswith("*** in database"):
                         yield Finding("file", "SQLite's structure", line)
-        except sqlite3.DatabaseError as error:
+        except DAMAGE as error:
             yield Finding("file", "SQLite's structure", f"it cannot be checked: {error}")
 
     def can_read(self, table: str) -> bool:
@@ -155,7 +162,7 @@ class Inspection:
                 )
                 yield Record(row.first, row.stop, None, Finding("file", where, f"SQLite cannot read it: {row.problem}"))
             else:
-                yield _record(known, is_text, row)
+                yield _record(table, is_text, row)
 
     def _rows(self, query: str, table: _Table, first: int, stop: int) -> Iterator[tuple[Any, ...] | _Gap]:
         query += f" WHERE {table.key} >= ? AND {table.key} < ? ORDER BY {table.key}"
@@ -168,7 +175,7 @@ class Inspection:
                     at = row[0] + 1
                     yield row
                 return
-            except sqlite3.DatabaseError as error:
+            except DAMAGE as error:
                 row = self._first(query, at, stop)  # the driver steps ahead, and drops a row when that fails
                 if row is not None:
                     at = row[0] + 1
@@ -198,20 +205,22 @@ class Inspection:
     def _can_start(self, query: str, at: int, stop: int) -> bool:
         try:
             row = self._connection.execute(f"{query} LIMIT 1", (at, stop)).fetchone()
-        except sqlite3.DatabaseError:
+        except DAMAGE:
             return False
         return row is None or row[0] >= at
 
     def _first(self, query: str, at: int, stop: int) -> tuple[Any, ...] | None:
-        with suppress(sqlite3.DatabaseError):
+        with suppress(*DAMAGE):
             row = self._connection.execute(f"{query} LIMIT 1", (at, stop)).fetchone()
             return row if row is not None and row[0] >= at else None
         return None
 
-    def block_data(self, rowid: int) -> bytes:
-        """Return the data of a block that `records` yielded."""
-        (data,) = self._connection.execute("SELECT data FROM blocks WHERE rowid = ?", (rowid,)).fetchone()
-        return bytes(data)
+    def block_data(self, rowid: int) -> bytes | None:
+        """Return the data of a block that `records` yielded; None if it is not found there again."""
+        with suppress(*DAMAGE):
+            found = self._connection.execute("SELECT data FROM blocks WHERE rowid = ?", (rowid,)).fetchone()
+            return found[0] if found is not None and isinstance(found[0], bytes) else None
+        return None
 
 
 class Rows:
@@ -247,8 +256,8 @@ class Rows:
             yield Finding("extra", f"{what} {row}", "the row is dead, or none should be kept")
 
 
-def _record(table: _Table, is_text: list[bool], row: tuple[Any, ...]) -> Record:
-    key, *fields, stored = row
+def _record(name: str, is_text: list[bool], row: tuple[Any, ...]) -> Record:
+    table, (key, *fields, stored) = TABLES[name], row
     try:
         values = tuple(_text(v) if text else v for v, text in zip(fields, is_text, strict=True))
     except UnicodeDecodeError as error:
@@ -256,7 +265,7 @@ def _record(table: _Table, is_text: list[bool], row: tuple[Any, ...]) -> Record:
         return Record(key, key + 1, None, Finding("checksum", shown, f"it is not valid text: {error}"))
     place = table.place(key, *values)
     try:
-        check(stored, place, *((key, *values) if table.covers_key else values))
+        check(stored, name, place, *((key, *values) if table.covers_key else values))
     except CorruptStore:
         return Record(key, key + 1, None, Finding("checksum", place, "its bytes are not those that were written"))
     return Record(key, key + 1, values)
@@ -291,11 +300,11 @@ def inspecting(path: Path) -> Iterator[Inspection]:
         raise StoreNotFound(f"there is no file {path}")
     try:
         options = untouching_options(path)
-    except sqlite3.DatabaseError:
+    except DAMAGE:
         options = "mode=ro"
     with closing(connect(path, options)) as connection:
         connection.execute("PRAGMA query_only = ON")
-        with suppress(sqlite3.DatabaseError):  # `structure` will find it
+        with suppress(*DAMAGE):  # `structure` will find it
             connection.execute("PRAGMA cell_size_check = ON")
             connection.execute("BEGIN")
-        yield Inspection(connection)
+        yield Inspection(connection, path.stat().st_size + wal_bytes(path))

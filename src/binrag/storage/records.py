@@ -19,6 +19,16 @@ _DATETIME = 1
 _DATE = 2
 _MAX_DEPTH = 64
 _INTEGER = b"i\x08\0\0\0\0\0\0\0"
+_KINDS: dict[str, tuple[Any, ...]] = {
+    "meta": (str, bytes),
+    "documents": (int, str, str, str | None, bytes | None),
+    "vectors": (int, bytes),
+    "sample": (int, bytes),
+    "tail": (int, bytes, bytes, bytes),
+    "blocks": (str, int, int, int, bytes),
+}
+"""What a checksum of a table's row covers: SQLite takes any kind of value in any column."""
+
 _frame = struct.Struct("<cq").pack
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 
@@ -53,13 +63,9 @@ def checksums(first_row: int, blobs: UInt8) -> list[int]:
     return list(np.array(digests, dtype=np.uint64).view(np.int64).tolist())
 
 
-def check(expected: int, place: str, *fields: str | bytes | int | None) -> None:
-    """Raise `CorruptStore`, naming the place, if the fields' checksum is not the expected one."""
-    try:
-        is_sound = checksum(*fields) == expected
-    except (AttributeError, TypeError):  # a value of a kind that no field has
-        is_sound = False
-    if not is_sound:
+def check(expected: int, table: str, place: str, *fields: str | bytes | int | None) -> None:
+    """Raise `CorruptStore`, naming the place, if fields are not of the table's kinds, or their checksum is another."""
+    if not all(map(isinstance, fields, _KINDS[table])) or checksum(*fields) != expected:
         raise CorruptStore(f"checksum mismatch in {place}: the file was damaged; restore it from a backup")
 
 

@@ -76,7 +76,7 @@ class Renumbering:
         found: dict[int, tuple[Any, ...]] = {}
         for row, *encoded, metadata, stored in self._connection.execute(query, rows):
             tenant, id_, text = (value if value is None else str(value, "utf-8", "replace") for value in encoded)
-            check(stored, f"document {id_!r} (row {row})", row, tenant, id_, text, metadata)
+            check(stored, "documents", f"document {id_!r} (row {row})", row, tenant, id_, text, metadata)
             found[row] = tenant, id_, text, metadata
         for tenant, documents in _runs([found[row] for row in rows]):
             self._writing.add_documents(first, tenant, documents)
@@ -86,7 +86,7 @@ class Renumbering:
         query = f"SELECT row, vector, checksum FROM {old} WHERE row IN ({_marks(rows)})"
         found = {}
         for row, vector, stored in self._connection.execute(query, rows):
-            check(stored, f"vector of row {row}", row, vector)
+            check(stored, "vectors", f"vector of row {row}", row, vector)
             found[row] = vector
         try:
             blobs = [found[row] for row in rows]

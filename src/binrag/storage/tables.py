@@ -55,7 +55,7 @@ class Reading:
         found = self._connection.execute("SELECT value, checksum FROM meta WHERE key = ?", (key,)).fetchone()
         if found is None:
             return None
-        check(found[1], f"meta record {key!r}", key, found[0])
+        check(found[1], "meta", f"meta record {key!r}", key, found[0])
         record = unpack(found[0], f"meta record {key!r}")
         check_record(key, record)
         return record
@@ -135,7 +135,7 @@ class Reading:
             except UnicodeDecodeError as error:
                 raise CorruptStore(f"document of row {row} is not valid text: {error}") from None
             place = f"document {id_!r} (row {row})"
-            check(stored, place, row, tenant, id_, text, metadata)
+            check(stored, "documents", place, row, tenant, id_, text, metadata)
             unpacked = {} if metadata is None else unpack(metadata, place)
             if not isinstance(unpacked, dict):
                 raise CorruptStore(f"the metadata of {place} is a {type(unpacked).__name__}, expected a map")
@@ -153,7 +153,7 @@ class Reading:
         for some, marks in _chunks(rows):
             query = f"SELECT row, vector, checksum FROM vectors WHERE row IN ({marks})"
             for row, vector, stored in self._connection.execute(query, some):
-                check(stored, f"vector of row {row}", row, vector)
+                check(stored, "vectors", f"vector of row {row}", row, vector)
                 found[row] = vector
         return _in_order(rows, found, "kept vector")
 
@@ -161,7 +161,7 @@ class Reading:
         """Return the sampled rows and their vectors' blobs, by row."""
         rows = []
         for row, vector, stored in self._connection.execute("SELECT row, vector, checksum FROM sample ORDER BY row"):
-            check(stored, f"sampled vector of row {row}", row, vector)
+            check(stored, "sample", f"sampled vector of row {row}", row, vector)
             rows.append((row, vector))
         return rows
 
@@ -172,12 +172,12 @@ class Reading:
             WHERE part = ? AND generation > ? ORDER BY no
         """
         for no, generation, n_rows, stored, data in self._connection.execute(query, (part, newer_than)):
-            check(stored, f"block {no} of part {part!r}", part, no, generation, n_rows, data)
+            check(stored, "blocks", f"block {no} of part {part!r}", part, no, generation, n_rows, data)
             yield Block(part, no, generation, n_rows, data)
 
-    def last_block(self, part: str) -> int:
-        """Return the number of a part's last block, -1 if it has none."""
-        query = "SELECT coalesce(max(no), -1) FROM blocks WHERE part = ?"
+    def n_blocks(self, part: str) -> int:
+        """Count a part's blocks."""
+        query = "SELECT count(*) FROM blocks WHERE part = ?"
         return int(self._connection.execute(query, (part,)).fetchone()[0])
 
     def block(self, part: str, no: int) -> Block | None:
@@ -187,7 +187,7 @@ class Reading:
         if found is None:
             return None
         generation, n_rows, stored, data = found
-        check(stored, f"block {no} of part {part!r}", part, no, generation, n_rows, data)
+        check(stored, "blocks", f"block {no} of part {part!r}", part, no, generation, n_rows, data)
         return Block(part, no, generation, n_rows, data)
 
     def tail(self, first_row: int) -> list[TailRow]:
@@ -195,7 +195,7 @@ class Reading:
         query = "SELECT row, codes, rest, rescale, checksum FROM tail WHERE row >= ? ORDER BY row"
         rows = []
         for row, codes, rest, rescale, stored in self._connection.execute(query, (first_row,)):
-            check(stored, f"tail row {row}", row, codes, rest, rescale)
+            check(stored, "tail", f"tail row {row}", row, codes, rest, rescale)
             rows.append(TailRow(row, codes, rest, rescale))
         return rows
 

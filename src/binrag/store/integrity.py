@@ -117,7 +117,8 @@ class Check:
     def n_rows(self) -> int:
         """Rows ever appended, as the head says, or else as far as there is liveness."""
         blocks = ((no, block) for (part, no), block in self.blocks.items() if part == "live")
-        covered = max((no * BLOCK + block.n_rows for no, block in blocks), default=0)
+        most = self.inspection.n_bytes // (BLOCK // 8)  # blocks whose liveness there is room for
+        covered = max((no * BLOCK + min(block.n_rows, BLOCK) for no, block in blocks if 0 <= no < most), default=0)
         # a number that nothing bears out would have us look for rows for ever
         is_borne_out = self.head is not None and self.head.n_rows <= covered + 2 * BLOCK
         return self.head.n_rows if self.head is not None and is_borne_out else covered
@@ -159,6 +160,7 @@ class Check:
                     read(self.records[key])
                 except Exception as error:  # whatever a record that is none makes of the code that reads it
                     shown = f"{type(error).__name__}: {error}"
+                    del self.records[key]
                     yield Finding("record", f"meta record {key!r}", f"it cannot be understood: {shown}")
 
     def _take_head(self, record: Any) -> None:
@@ -323,11 +325,10 @@ class Check:
         if self.space is None or ("codes", no) not in self.blocks:
             return {}
         shape = self.space.binarizer.shape
-        rest = self.data("rest", no) if shape.n_rest else b""
-        words = np.frombuffer(self.data("codes", no) or b"", "<u8").reshape(BLOCK // GROUP, shape.n_words, GROUP)
-        grouped = bytes_of(words, shape.by_tables)
-        if rest is None:
+        rest, data = self.data("rest", no) if shape.n_rest else b"", self.data("codes", no)
+        if rest is None or data is None:
             return {}
+        grouped = bytes_of(np.frombuffer(data, "<u8").reshape(BLOCK // GROUP, shape.n_words, GROUP), shape.by_tables)
         width = shape.n_rest
         return {
             row: grouped[(row - first) // GROUP, :, :, row % GROUP].tobytes()

@@ -35,7 +35,7 @@ class Snapshot:
         folded = head.n_rows // BLOCK * BLOCK
         first = max(folded, index.n_rows)
         rows = reading.tail(first)
-        if len(rows) != head.n_rows - first:
+        if [row.row for row in rows] != list(range(first, first + len(rows))) or first + len(rows) != head.n_rows:
             raise CorruptStore(f"the tail has {len(rows)} rows from row {first} on, expected {head.n_rows - first}")
         tail = joined(rows, Codes.zeros(0, space.binarizer.shape))
         blocks = _blocks(reading, loaded.generation, range(index.n_rows // BLOCK, folded // BLOCK), index.shape)
@@ -79,9 +79,9 @@ def liveness(
         The bitmap as of an older generation, which had `n_known` rows.
     """
     n_blocks, words = -(-n_rows // BLOCK), BLOCK // 64
-    if n_blocks > n_known // BLOCK + 1 and reading.last_block("live") != n_blocks - 1:
+    if n_blocks > n_known // BLOCK + 1 and (found := reading.n_blocks("live")) != n_blocks:
         # said before memory is taken for so many rows
-        raise CorruptStore(f"block {n_blocks - 1} of part 'live' is missing, or there are not {n_rows} rows")
+        raise CorruptStore(f"part 'live' has {found} blocks, {n_rows} rows need {n_blocks}: some are missing")
     live = np.zeros((n_blocks, words), dtype=np.uint64)
     if known is not None:
         live.reshape(-1)[: len(known)] = known
@@ -89,7 +89,7 @@ def liveness(
     expected = set(range(n_known // BLOCK, n_blocks)) if n_rows > n_known else set()
     for block in reading.blocks("live", newer_than):
         rows = min(BLOCK, n_rows - block.no * BLOCK)
-        if block.n_rows != rows or len(block.data) != 8 * words:
+        if not 0 <= block.no < n_blocks or block.n_rows != rows or len(block.data) != 8 * words:
             raise CorruptStore(f"block {block.no} of part 'live' has {block.n_rows} rows, expected {rows}")
         live[block.no] = np.frombuffer(block.data, dtype="<u8")
         expected.discard(block.no)

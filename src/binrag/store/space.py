@@ -104,8 +104,27 @@ class VectorSpace:
         return decode_vectors([blob for _, blob in reading.sample()], "float16", self.dim)
 
     def query(self, vector: Float32) -> Query:
-        """Prepare a checked query vector, float32 (dim,)."""
-        return self.binarizer.query(self.prepared(vector[None])[0])
+        """Prepare a checked query vector, float32 (dim,).
+
+        Raises
+        ------
+        BinarizerMismatch
+            If the binarizer returns other shapes or types than it declares: compiled code reads them unchecked.
+        """
+        query, shape = self.binarizer.query(self.prepared(vector[None])[0]), self.binarizer.shape
+        n_scanned = 8 * shape.n_words
+        expected: dict[str, tuple[Any, tuple[int, ...]]] = {"tables": (np.float32, (n_scanned + shape.n_rest, 256))}
+        expected |= (
+            {"costs": (np.uint8, (2, n_scanned, 16))} if shape.by_tables else {"words": (np.uint64, (shape.n_words,))}
+        )
+        expected |= {} if shape.n_rescale else {"factors": (np.float32, (256,))}
+        for name, wanted in expected.items():
+            if _shape(getattr(query, name)) != wanted:
+                raise BinarizerMismatch(
+                    f"the binarizer {self.binarizer.component_id!r} gave {name} of {_kind(getattr(query, name))} for a "
+                    f"query, expected {np.dtype(wanted[0])} {wanted[1]}"
+                )
+        return query
 
 
 def recorded_binarizer(record: dict[str, Any]) -> Binarizer:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from binrag.errors import CorruptStore
 from binrag.indexes import group_words
 from binrag.storage import Reading, TailRow, Writing
 from binrag.storage.records import unpack
@@ -120,9 +121,20 @@ def put_tail(writing: Writing, first: int, codes: Codes) -> None:
 
 
 def joined(tail: list[TailRow], codes: Codes) -> Codes:
-    """Put tail rows before codes."""
+    """Put tail rows before codes.
+
+    Raises
+    ------
+    CorruptStore
+        If a row's code has another size than these codes.
+    """
     if not tail:
         return codes
+    widths = 8 * codes.words.shape[1], codes.rest.shape[1], 0 if codes.rescale is None else codes.rescale.itemsize
+    for row in tail:
+        sizes = len(row.codes), len(row.rest), len(row.rescale)
+        if sizes != widths:
+            raise CorruptStore(f"codes, rest and rescale of tail row {row.row} have {sizes} bytes, expected {widths}")
     n = len(tail)
     words = np.frombuffer(b"".join(r.codes for r in tail), dtype="<u8").reshape(n, -1)
     rest = np.frombuffer(b"".join(r.rest for r in tail), dtype=np.uint8).reshape(n, -1)
