@@ -6,6 +6,8 @@
 ...     store.search("What is France's capital?", k=1)
 """
 
+from typing import TYPE_CHECKING
+
 from binrag.encoders import SentenceEncoder
 from binrag.errors import (
     AutoFitWarning,
@@ -56,8 +58,6 @@ from binrag.filters import (
 from binrag.probe import Probe
 from binrag.protocols import Encoder
 from binrag.store import Store
-from binrag.store.integrity import verify
-from binrag.store.repairing import repair
 from binrag.store.warming import warmup
 from binrag.types import (
     ALL_TENANTS,
@@ -71,6 +71,10 @@ from binrag.types import (
     Training,
     TrainingGain,
 )
+
+if TYPE_CHECKING:
+    from binrag.store.integrity import verify
+    from binrag.store.repairing import repair
 
 __version__ = "0.1.0"
 
@@ -135,3 +139,16 @@ __all__ = [
     "verify",
     "warmup",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # what few programs call is imported when they do
+    if name == "verify":
+        from binrag.store.integrity import verify
+
+        return verify
+    if name == "repair":
+        from binrag.store.repairing import repair
+
+        return repair
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

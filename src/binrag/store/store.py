@@ -18,9 +18,8 @@ from binrag.filters import Filter, parse
 from binrag.probe import Probe
 from binrag.protocols import Binarizer
 from binrag.storage import Database
-from binrag.store import adding, documents, integrity, searching
+from binrag.store import adding, documents, searching
 from binrag.store.batches import batches, length_of
-from binrag.store.compacting import compact
 from binrag.store.encoding import CheckedEncoder
 from binrag.store.facts import info_of, stats_of
 from binrag.store.handle import Handle, checked_tenant
@@ -579,7 +578,9 @@ class Store:
         """
         self._handle.check_whole("verify")
         self._handle.database.check_open()
-        return integrity.verify(self.path, progress)
+        from binrag.store.integrity import verify  # not needed to add and search
+
+        return verify(self.path, progress)
 
     def compact(self, progress: Progress = None) -> Compaction:
         """Drop what deleted and replaced documents left behind, and give the space back.
@@ -605,6 +606,8 @@ class Store:
             If a record is damaged; the store is as it was.
         """
         self._handle.check_whole("compact")
+        from binrag.store.compacting import compact  # not needed to add and search
+
         return compact(self._handle.database, progress)
 
     def close(self) -> None:
