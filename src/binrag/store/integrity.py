@@ -127,7 +127,7 @@ class Check:
 
     def meta(self) -> Iterator[Finding]:
         """Read the records of ``meta``; yield what is wrong with them."""
-        seen = set()
+        seen: set[str] = set()
         for record in self.inspection.records("meta"):
             if record.finding is not None:
                 self.damaged.add(record.finding.place)
@@ -279,9 +279,9 @@ class Check:
     def _document(self, record: Record) -> Generator[Finding, None, dict[str, Any] | None]:
         """Check a document; return what filters have to see of it, None if that is not known."""
         tenant, id_ = (record.values or ())[:2]
+        place = f"document {id_!r} (row {record.key})"
         if tenant and self.head is not None and not self.head.n_named:
             yield Finding("count", "meta record 'head'", "n_named is 0, and there are documents of named tenants")
-        place = f"document {id_!r} (row {record.key})"
         metadata, finding = unpacked(record, 3, place)
         if finding is not None:
             yield finding
@@ -343,10 +343,9 @@ class Check:
             return
         stored = np.frombuffer(b"".join(codes[row] for row in rows), np.uint8).reshape(len(rows), -1)
         keep = self.settings.keep_vectors or "int8"
+        vectors = decode_vectors([kept[row] for row in rows], keep, self.space.dim)
         try:
-            alike = closeness(
-                self.space, stored, decode_vectors([kept[row] for row in rows], keep, self.space.dim), keep
-            )
+            alike = closeness(self.space, stored, vectors, keep)
         except BinragError:
             return  # a vector that no code can be made of tells nothing about the one that is stored
         if alike is not None:
