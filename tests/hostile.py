@@ -17,7 +17,7 @@ from fakes import sentences, vectors_of
 from faults import exit_code
 
 import binrag
-from binrag import BinragError, Store
+from binrag import BinragError, CorruptStore, Store
 from binrag.binarizers import (
     AdditiveBinarizer,
     AllocatedBinarizer,
@@ -211,7 +211,10 @@ def _rewrite_meta(connection, draw):
     keys = ["binarizer"] * 4 + ["head", "head", "settings", "space", "probe", "auto_fit", "encoder"]
     key = draw.choice(keys)
     found = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-    value = unpack(found[0], "") if found and isinstance(found[0], bytes) else {"outcome": "", "dim": DIM}
+    value = {"outcome": "", "dim": DIM}
+    if found and isinstance(found[0], bytes):
+        with suppress(CorruptStore):  # it was rewritten before
+            value = unpack(found[0], "")
     data = draw.choice(BOMBS) if draw.random() < 0.1 else _packed(_changed(value, draw))
     insert = "INSERT OR REPLACE INTO meta (key, value, checksum) VALUES (?, ?, ?)"
     connection.execute(insert, (key, data, checksum(key, data)))

@@ -39,6 +39,9 @@ class Head:
     n_named: int = 0
 
 
+_MOST = 2**48
+"""More than any counter can reach: rows and their bits fit 64-bit integers."""
+
 _COUNTERS = tuple(field.name for field in fields(Head))
 
 
@@ -60,7 +63,7 @@ def head_of(record: Any) -> Head:
     except TypeError as error:
         raise CorruptStore(f"meta record 'head' has other counters than a store's: {error}") from None
     counts = [getattr(head, name) for name in _COUNTERS]
-    if not all(type(count) is int and count >= 0 for count in counts) or head.coded > head.generation:
+    if not all(type(count) is int and 0 <= count < _MOST for count in counts) or head.coded > head.generation:
         raise CorruptStore(f"meta record 'head' holds {head}, which no store has")
     return head
 
@@ -83,5 +86,5 @@ def check_record(key: str, record: Any) -> None:
     if not isinstance(record, dict):
         raise CorruptStore(f"meta record {key!r} is a {type(record).__name__}, expected a map")
     for name, kind in _FIELDS[key].items():
-        if not isinstance(record.get(name), kind):
+        if type(record.get(name)) is not kind:  # a bool is no int here
             raise CorruptStore(f"meta record {key!r} has {name} {record.get(name)!r:.50}, expected a {kind.__name__}")
