@@ -163,7 +163,7 @@ CASES = {
         renewed("head", lambda head: {**head, "generation": 2}),
         [("count", f"block {no} of part 'live'") for no in (0, 1)],
     ),
-    "rows": (renewed("head", lambda head: {**head, "n_rows": 2**60}), [("count", "meta record 'head'")]),
+    "rows": (renewed("head", lambda head: {**head, "n_rows": 2**40}), [("count", "meta record 'head'")]),
     "negative": (renewed("head", lambda head: {**head, "n_rows": -1}), [("record", "meta record 'head'")]),
     "other words": (renewed("settings", lambda _: {"colour": 1}), [("record", "meta record 'settings'")]),
     "no map": (renewed("space", lambda _: [1]), [("record", "meta record 'space'")]),
