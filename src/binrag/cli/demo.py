@@ -48,7 +48,7 @@ class _Keeping:
 
     def __init__(self, encoder: SentenceEncoder) -> None:
         self._encoder = encoder
-        self.kept: list[Float32] = []
+        self.kept: dict[str, Float32] = {}
 
     @property
     def encoder_id(self) -> str:
@@ -61,7 +61,7 @@ class _Keeping:
     def encode_document(self, texts: list[str]) -> Any:
         vectors = np.asarray(self._encoder.encode_document(texts), dtype=np.float32)
         if texts != list(CANARIES):
-            self.kept.append(vectors)
+            self.kept.update(zip(texts, vectors, strict=True))  # texts come in the order of their lengths
         return vectors
 
     def encode_query(self, texts: list[str]) -> Any:
@@ -176,7 +176,7 @@ def _build(path: Path, floats_path: Path, encoder: SentenceEncoder) -> None:
         )
     seconds = time.perf_counter() - started
     print(f"encoded and stored in {seconds:.0f} s ({len(documents) / seconds:.0f} documents a second)")
-    np.save(floats_path, np.concatenate(keeping.kept))
+    np.save(floats_path, np.stack([keeping.kept[str(document.text)] for document in documents]))
 
 
 def _ask(store: Store, question: str, floats: Float32, ids: list[str], encoder: SentenceEncoder) -> list[str]:
