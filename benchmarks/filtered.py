@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import report
+from benchmarks.filters import timed
 from binrag import ALL_TENANTS, Contains, Eq, Exists, Filter, Ge, In, Lt, Ne, Not, Store, TextMatch
 from binrag.errors import BinragError, InvalidInput
 from binrag.types import Float32
@@ -109,13 +109,13 @@ def fill(store: Store, n: int, draw: np.random.Generator) -> None:
 def measure(store: Store, name: str, make: Callable[[], Filter], queries: Float32) -> Timing:
     """Time one kind of condition."""
     first = make()
-    first_ms, _ = _timed(lambda: store.search(queries[0], K, where=first, tenant=ALL_TENANTS))
+    first_ms, _ = timed(lambda: store.search(queries[0], K, where=first, tenant=ALL_TENANTS))
     times: list[tuple[float, float, float]] = []
     for query in queries:
         where = make()
-        everything, _ = _timed(lambda query=query: store.search(query, K, tenant=ALL_TENANTS))  # type: ignore[misc]
+        everything, _ = timed(lambda query=query: store.search(query, K, tenant=ALL_TENANTS))  # type: ignore[misc]
         asked = [
-            _timed(lambda query=query, where=where: store.search(query, K, where=where, tenant=ALL_TENANTS))  # type: ignore[misc]
+            timed(lambda query=query, where=where: store.search(query, K, where=where, tenant=ALL_TENANTS))  # type: ignore[misc]
             for _ in range(2)
         ]
         times.append((everything, asked[0][0], asked[1][0]))
@@ -126,13 +126,13 @@ def measure(store: Store, name: str, make: Callable[[], Filter], queries: Float3
 def measure_tenants(store: Store, name: str, queries: Float32) -> Timing:
     """Time searches in tenants, and their scans."""
     store.search(queries[0], K, tenant=ALL_TENANTS)
-    first_ms, _ = _timed(lambda: store.search(queries[0], K, tenant="tenant 0"))
+    first_ms, _ = timed(lambda: store.search(queries[0], K, tenant="tenant 0"))
     times, scans = [], []
     for i, query in enumerate(queries):
         tenant = f"tenant {1 + i % (N_TENANTS - 1)}"
-        everything, _ = _timed(lambda query=query: store.search(query, K, tenant=ALL_TENANTS))  # type: ignore[misc]
+        everything, _ = timed(lambda query=query: store.search(query, K, tenant=ALL_TENANTS))  # type: ignore[misc]
         asked = [
-            _timed(lambda query=query, tenant=tenant: store.search(query, K, tenant=tenant))[0]  # type: ignore[misc]
+            timed(lambda query=query, tenant=tenant: store.search(query, K, tenant=tenant))[0]  # type: ignore[misc]
             for _ in range(2)
         ]
         times.append((everything, *asked))
@@ -151,16 +151,9 @@ def _scans(store: Store, query: Float32, tenant: str) -> tuple[float, float, flo
             raise InvalidInput("the store is empty")
         allowed = store._handle.columns.allowed(reading, index.live, tenant, None)
         asked = space.query(query)
-        whole, _ = _timed(lambda: index.retrieve(asked, 800))
-        own, again = (_timed(lambda: index.retrieve(asked, 800, allowed))[0] for _ in range(2))
+        whole, _ = timed(lambda: index.retrieve(asked, 800))
+        own, again = (timed(lambda: index.retrieve(asked, 800, allowed))[0] for _ in range(2))
     return whole, own, again
-
-
-def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    """Return the milliseconds that a call takes, and its result."""
-    start = time.perf_counter()
-    result = call()
-    return 1e3 * (time.perf_counter() - start), result
 
 
 def table(timings: Sequence[Timing]) -> str:

@@ -136,15 +136,15 @@ def measure(case: Case, repeats: int) -> tuple[ColumnTiming, list[Timing]]:
         A bitmap is not what the plain predicate says.
     """
     rows: list[Metadata] = [{} if value is None else {"k": value} for value in case.values]
-    packing, pieces = _timed(lambda: [(i, pack_columns(rows[i : i + BLOCK])) for i in range(0, len(rows), BLOCK)])
-    merging, column = _timed(lambda: Column.empty("k").updated(len(rows), pieces))
-    updating = float(np.median([_timed(lambda: column.updated(len(rows), pieces[-1:]))[0] for _ in range(repeats)]))
+    packing, pieces = timed(lambda: [(i, pack_columns(rows[i : i + BLOCK])) for i in range(0, len(rows), BLOCK)])
+    merging, column = timed(lambda: Column.empty("k").updated(len(rows), pieces))
+    updating = float(np.median([timed(lambda: column.updated(len(rows), pieces[-1:]))[0] for _ in range(repeats)]))
     n_distinct = len({str(value) for value in case.values if value is not None})
     size = sum(len(blob) for _, blob in pieces) / len(rows)
     written = ColumnTiming(case.name, len(rows), n_distinct, 1e3 * len(rows) / packing, size, merging, updating)
     timings = []
     for name, condition in case.conditions.items():
-        asked = [_timed(lambda node=condition: _selected(node, column, rows)) for _ in range(1 + repeats)]  # type: ignore[misc]
+        asked = [timed(lambda node=condition: _selected(node, column, rows)) for _ in range(1 + repeats)]  # type: ignore[misc]
         first, *warm = (milliseconds for milliseconds, _ in asked)
         words = asked[-1][1]
         _check(condition, words, rows)
@@ -153,7 +153,7 @@ def measure(case: Case, repeats: int) -> tuple[ColumnTiming, list[Timing]]:
     return written, timings
 
 
-def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
+def timed(call: Callable[[], Any]) -> tuple[float, Any]:
     """Return the milliseconds that a call takes, and its result."""
     start = time.perf_counter()
     result = call()

@@ -7,12 +7,13 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 import xxhash
 
 from binrag.errors import InvalidInput, InvalidMetadata
+from binrag.filters.parsing import DATES, date_of
 from binrag.storage.records import pack_metadata
 from binrag.types import Metadata
 
@@ -134,15 +135,10 @@ def _typed(value: Any) -> Any:
 
 
 def _date(given: Any) -> date:
-    for kind in (date, datetime):
-        try:
-            return kind.fromisoformat(given)
-        except (TypeError, ValueError):
-            continue
-    raise InvalidInput(
-        f"$date is {given!r:.80}, expected a date or datetime in ISO 8601, such as '2024-05-01' or "
-        "'2024-05-01T12:00:00+02:00'"
-    )
+    found = date_of(given)
+    if found is None:
+        raise InvalidInput(f"$date is {given!r:.80}, expected {DATES}")
+    return found
 
 
 def _binary(given: Any) -> bytes:

@@ -145,7 +145,12 @@ class CodeShape:
     @property
     def code_bytes(self) -> int:
         """Bytes a row in memory, everything counted."""
-        return 8 * self.n_words + self.n_rest + self.n_rescale
+        return sum(self.widths.values())
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Bytes a row of each part that the code is stored in."""
+        return {"codes": 8 * self.n_words, "rest": self.n_rest, "rescale": self.n_rescale}
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,8 +412,7 @@ class Finding:
         or lacks. ``"checksum"``: bytes that were changed. ``"record"``: sound bytes that are no valid record.
         ``"missing"``, ``"extra"``: what has to be there and is not, and the reverse. ``"count"``: a counter that is
         not what it counts. ``"code"``: codes that are not those of the kept vectors, or metadata that filters see and
-        that are not those of the documents. In a repair also ``"lost"``: what
-        the new store lacks.
+        that are not those of the documents. In a repair also ``"lost"``: what the new store lacks.
     place : str
         Where.
     problem : str

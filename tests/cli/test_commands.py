@@ -25,18 +25,6 @@ def write(path, lines):
 
 
 @pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
 def filled(run, tmp_path):
     path = write(tmp_path / "in.jsonl", vector_lines(20, metadata={"lang": "en"}))
     assert run("add", "kb.binrag", path, "--quiet")[0] == 0

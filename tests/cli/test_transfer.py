@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from binrag import ALL_TENANTS, Store
-from binrag.cli import main
 
 EVERYTHING = {
     "nothing": None,
@@ -35,18 +34,6 @@ EVERYTHING = {
     "like a literal": [{"$literal": {"$date": 3}}],
     "$date": "a key of the document",
 }
-
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

@@ -53,8 +53,9 @@ def selection(options: argparse.Namespace) -> dict[str, Any]:
 
 def search(options: argparse.Namespace) -> int:
     """Print the hits of one question."""
+    chosen = selection(options)
     with open_for_questions(options.store, options.encoder) as store:
-        hits = store.search(" ".join(options.query), options.k, n_candidates=options.n_candidates, **selection(options))
+        hits = store.search(" ".join(options.query), options.k, n_candidates=options.n_candidates, **chosen)
     print(hits_as_json(hits) if options.json else hits_as_text(hits))
     return 0
 

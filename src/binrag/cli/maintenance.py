@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import asdict
 
 from binrag.cli.output import as_json, bytes_as_text
 from binrag.store import Store
-from binrag.store.integrity import verify as verify_file
-from binrag.store.repairing import repair as repair_file
 
 DAMAGED = 3
 """The exit code where something was found."""
@@ -18,6 +17,8 @@ _Subparsers = argparse._SubParsersAction  # what add_subparsers returns has no p
 
 def verify(options: argparse.Namespace) -> int:
     """Print what is wrong with a file; 3 if anything is."""
+    from binrag.store.integrity import verify as verify_file  # not needed by other commands
+
     findings = verify_file(options.store, False if options.quiet else None)
     if options.json:
         print(as_json([asdict(finding) for finding in findings]))
@@ -30,6 +31,8 @@ def verify(options: argparse.Namespace) -> int:
 
 def repair(options: argparse.Namespace) -> int:
     """Save what is sound of a file into a new one; 3 if documents were lost."""
+    from binrag.store.repairing import repair as repair_file  # not needed by other commands
+
     done = repair_file(options.store, options.destination, False if options.quiet else None)
     if options.json:
         print(as_json(asdict(done)))
@@ -73,9 +76,7 @@ def add_maintenance(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
         "each other. The file is only read, and others may use it meanwhile. What is found is printed, a line each.",
     )
     command.add_argument("store", help="the store's file; one that cannot be opened any more, too")
-    command.add_argument("--quiet", action="store_true", help="no progress bar")
-    command.add_argument("--json", action="store_true", help="print JSON")
-    command.set_defaults(run=verify)
+    _finish(command, verify, is_long=True)
     command = subparsers.add_parser(
         "repair",
         help="save what is sound of a damaged store into a new one",
@@ -84,9 +85,7 @@ def add_maintenance(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
     )
     command.add_argument("store", help="the damaged file")
     command.add_argument("destination", help="the new file; must not exist")
-    command.add_argument("--quiet", action="store_true", help="no progress bar")
-    command.add_argument("--json", action="store_true", help="print JSON")
-    command.set_defaults(run=repair)
+    _finish(command, repair, is_long=True)
     command = subparsers.add_parser(
         "compact",
         help="give the space of deleted and replaced documents back",
@@ -95,9 +94,7 @@ def add_maintenance(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
     )
     command.add_argument("store", help="the store's file")
     command.add_argument("--lock-timeout", type=float, default=10.0, help="seconds to wait for another writer")
-    command.add_argument("--quiet", action="store_true", help="no progress bar")
-    command.add_argument("--json", action="store_true", help="print JSON")
-    command.set_defaults(run=compact)
+    _finish(command, compact, is_long=True)
     command = subparsers.add_parser(
         "backup",
         help="copy a store to a new file",
@@ -105,5 +102,11 @@ def add_maintenance(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
     )
     command.add_argument("store", help="the store's file")
     command.add_argument("destination", help="the new file; must not exist")
+    _finish(command, backup)
+
+
+def _finish(command: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int], is_long: bool = False) -> None:
+    if is_long:
+        command.add_argument("--quiet", action="store_true", help="no progress bar")
     command.add_argument("--json", action="store_true", help="print JSON")
-    command.set_defaults(run=backup)
+    command.set_defaults(run=run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import date, datetime
 from functools import partial
 from typing import cast
@@ -31,6 +32,9 @@ from binrag.filters.tree import (
     TextMatch,
     Valued,
 )
+
+DATES = "a date or datetime in ISO 8601, such as '2024-05-01' or '2024-05-01T12:00:00+02:00'"
+"""What ``$date`` stands for."""
 
 _Operator = Callable[[str, object, str], Filter]
 
@@ -137,17 +141,20 @@ def _value(value: object, place: str, level: int = 0) -> object:
     return value
 
 
-def _date(text: object, place: str) -> date:
+def date_of(text: object) -> date | None:
+    """Return the date or datetime that ``$date`` stands for, in JSON and in filters; None if it is none."""
     if isinstance(text, str):
         for kind in (date, datetime):
-            try:
+            with suppress(ValueError):
                 return kind.fromisoformat(text)
-            except ValueError:
-                continue
-    raise InvalidFilter(
-        f"{place}['$date'] is {_shown(text)}, expected a date or datetime in ISO 8601, such as '2024-05-01' or "
-        "'2024-05-01T12:00:00+02:00'"
-    )
+    return None
+
+
+def _date(text: object, place: str) -> date:
+    found = date_of(text)
+    if found is None:
+        raise InvalidFilter(f"{place}['$date'] is {_shown(text)}, expected {DATES}")
+    return found
 
 
 def _valued(kind: type[Valued], path: str, value: object, place: str) -> Filter:

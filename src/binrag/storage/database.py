@@ -176,16 +176,9 @@ class Database:
         ------
         ReadOnlyStore, StoreLocked, StorageFull, UnsupportedMode
         """
-        self.check_writable()
-        state = self._here()
-        if state.owner == threading.get_ident():
-            raise UnsupportedMode("transactions do not nest; this thread is inside one already")
-        self._lock(state)
-        epoch = state.epoch
-        try:
-            state.check_same_file()
+        with self._exclusive("transactions do not nest; this thread is inside one already") as (state, writer):
+            epoch = state.epoch
             with translated(self.path):
-                writer = self._writer(state)
                 writer.execute("BEGIN IMMEDIATE")
             try:
                 with translated(self.path):
@@ -204,6 +197,21 @@ class Database:
                 raise
             with suppress(sqlite3.Error):  # the commit stands, and the log only stays long
                 self._checkpoint(state, writer)
+
+    @contextmanager
+    def _exclusive(self, refusal: str) -> Iterator[tuple[Process, sqlite3.Connection]]:
+        """Hold the writer lock; `UnsupportedMode` with `refusal` if this thread is in a transaction."""
+        self.check_writable()
+        state = self._here()
+        if state.owner == threading.get_ident():
+            raise UnsupportedMode(refusal)
+        self._lock(state)
+        epoch = state.epoch
+        try:
+            state.check_same_file()
+            with translated(self.path):
+                writer = self._writer(state)
+            yield state, writer
         finally:
             if state.epoch is epoch:
                 self._unlock(state)
@@ -259,12 +267,16 @@ class Database:
         size = connect.wal_bytes(self.path)
         if size < state.checkpoint_mark + _CHECKPOINT_BYTES:
             return
-        writer.execute("PRAGMA busy_timeout = 0")
+        state.checkpoint_mark = size if self._fold(writer, 0) else 0
+
+    def _fold(self, writer: sqlite3.Connection, milliseconds: int) -> bool:
+        """Fold the log into the file, waiting so long for readers; return whether one is still in the way."""
+        writer.execute(f"PRAGMA busy_timeout = {milliseconds}")
         try:
             (busy, _, _) = writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
             writer.execute(f"PRAGMA busy_timeout = {connect.BUSY_MILLISECONDS}")
-        state.checkpoint_mark = size if busy else 0
+        return bool(busy)
 
     def vacuum(self) -> bool:
         """Give free pages back to the file system, in place; return whether a reader held that back.
@@ -275,32 +287,12 @@ class Database:
         ------
         ReadOnlyStore, StoreLocked, StorageFull, UnsupportedMode
         """
-        with self._exclusive() as (state, writer), translated(self.path):
+        refusal = "this cannot be done inside transaction(); leave the with block first"
+        with self._exclusive(refusal) as (state, writer), translated(self.path):
             writer.execute("VACUUM")
-            writer.execute(f"PRAGMA busy_timeout = {int(1000 * min(self._lock_timeout, _MAX_WAIT))}")
-            try:
-                (busy, _, _) = writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            finally:
-                writer.execute(f"PRAGMA busy_timeout = {connect.BUSY_MILLISECONDS}")
+            is_held_back = self._fold(writer, int(1000 * min(self._lock_timeout, _MAX_WAIT)))
             state.checkpoint_mark = connect.wal_bytes(self.path)
-        return bool(busy)
-
-    @contextmanager
-    def _exclusive(self) -> Iterator[tuple[Process, sqlite3.Connection]]:
-        """Hold the writer lock, outside any transaction."""
-        self.check_writable()
-        state = self._here()
-        if state.owner == threading.get_ident():
-            raise UnsupportedMode("this cannot be done inside transaction(); leave the with block first")
-        self._lock(state)
-        epoch = state.epoch
-        try:
-            with translated(self.path):
-                writer = self._writer(state)
-            yield state, writer
-        finally:
-            if state.epoch is epoch:
-                self._unlock(state)
+        return is_held_back
 
     def file_bytes(self) -> int:
         """Return the size of the file and its write-ahead log."""
@@ -340,7 +332,8 @@ class Database:
 
     def discard(self) -> None:
         """Remove a file that this handle, closed by now, has made and could not fill."""
-        for suffix in ("", "-wal", "-shm", "-lock"):
+        connect.remove_leftovers(self.path)
+        for suffix in ("", "-lock"):
             Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
     def _fold_log(self, state: Process) -> None:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 
-from binrag.errors import CorruptStore
-from binrag.storage.records import check
 from binrag.storage.schema import definition_of
-from binrag.storage.tables import Writing, place_of
-from binrag.types import Int64
-
-_CHUNK = 500
-_FIELDS = ("tenant", "id", "text")
+from binrag.storage.tables import Writing, chunks, place_of
+from binrag.types import BLOCK, Int64
 
 
 class Renumbering:
@@ -40,8 +36,10 @@ class Renumbering:
         """Return how many documents are of a tenant that has a name."""
         return int(self._connection.execute("SELECT count(*) FROM documents WHERE tenant > ''").fetchone()[0])
 
-    def renumber(self, order: Int64, report: Callable[[int], None]) -> None:
+    def renumber(self, order: Int64, report: Callable[[int], None]) -> int:
         """Give row ``order[i]`` the number i: its document, its kept vector, and its place in the sample.
+
+        Codes, liveness and columns are dropped. Returns how many vectors the sample has.
 
         Raises
         ------
@@ -49,17 +47,17 @@ class Renumbering:
             If a record is damaged; nothing was changed then.
         """
         with self._replaced("documents") as old:
-            for first in range(0, len(order), _CHUNK):
-                rows = order[first : first + _CHUNK].tolist()
+            for first in range(0, len(order), BLOCK):
+                rows = order[first : first + BLOCK].tolist()
                 self._move_documents(old, first, rows)
                 report(len(rows))
         with self._replaced("vectors") as old:
             if self._connection.execute(f"SELECT 1 FROM {old} LIMIT 1").fetchone():
-                for first in range(0, len(order), _CHUNK):
-                    self._move_vectors(old, first, order[first : first + _CHUNK].tolist())
-        self._move_sample(order)
+                for first in range(0, len(order), BLOCK):
+                    self._move_vectors(old, first, order[first : first + BLOCK].tolist())
         self._connection.execute("DELETE FROM blocks")
         self._connection.execute("DELETE FROM tail")
+        return self._move_sample(order)
 
     @contextmanager
     def _replaced(self, table: str) -> Iterator[str]:
@@ -71,30 +69,21 @@ class Renumbering:
         self._connection.execute(f"DROP TABLE {old}")
 
     def _move_documents(self, old: str, first: int, rows: Sequence[int]) -> None:
-        texts = ", ".join(f"CAST({name} AS BLOB)" for name in _FIELDS)
-        query = f"SELECT row, {texts}, metadata, checksum FROM {old} WHERE row IN ({_marks(rows)})"
-        found: dict[int, tuple[Any, ...]] = {}
-        for row, *encoded, metadata, stored in self._connection.execute(query, rows):
-            tenant, id_, text = (value if value is None else str(value, "utf-8", "replace") for value in encoded)
-            check(stored, "documents", f"document {id_!r} (row {row})", row, tenant, id_, text, metadata)
-            found[row] = tenant, id_, text, metadata
-        for tenant, documents in _runs([found[row] for row in rows]):
+        found = {
+            row: (tenant, (id_, text, metadata))
+            for some, marks in chunks(rows)
+            for row, tenant, id_, text, metadata in self._writing.packed_documents(f"row IN ({marks})", some, old)
+        }
+        for tenant, own in groupby((found[row] for row in rows), itemgetter(0)):
+            documents = [document for _, document in own]
             self._writing.add_documents(first, tenant, documents)
             first += len(documents)
 
     def _move_vectors(self, old: str, first: int, rows: Sequence[int]) -> None:
-        query = f"SELECT row, vector, checksum FROM {old} WHERE row IN ({_marks(rows)})"
-        found = {}
-        for row, vector, stored in self._connection.execute(query, rows):
-            check(stored, "vectors", f"vector of row {row}", row, vector)
-            found[row] = vector
-        try:
-            blobs = [found[row] for row in rows]
-        except KeyError as error:
-            raise CorruptStore(f"the kept vector of row {error} is missing; see verify and repair") from None
-        self._writing.add_vectors(first, np.frombuffer(b"".join(blobs), dtype=np.uint8).reshape(len(rows), -1))
+        blobs = b"".join(self._writing.vectors(rows, old))
+        self._writing.add_vectors(first, np.frombuffer(blobs, dtype=np.uint8).reshape(len(rows), -1))
 
-    def _move_sample(self, order: Int64) -> None:
+    def _move_sample(self, order: Int64) -> int:
         at = np.argsort(order)
         vectors = []
         for row, vector in self._writing.sample():
@@ -103,19 +92,4 @@ class Renumbering:
                 vectors.append((int(at[i]), vector))
         self._connection.execute("DELETE FROM sample")
         vectors.sort(key=lambda pair: place_of(pair[0]))
-        self._writing.add_sample(vectors, 0)
-
-
-def _runs(
-    documents: Sequence[tuple[Any, ...]],
-) -> Iterator[tuple[str, list[tuple[str, str | None, bytes | None]]]]:
-    """Cut documents where the tenant changes."""
-    start = 0
-    for stop in range(1, len(documents) + 1):
-        if stop == len(documents) or documents[stop][0] != documents[start][0]:
-            yield documents[start][0], [(id_, text, metadata) for _, id_, text, metadata in documents[start:stop]]
-            start = stop
-
-
-def _marks(values: Sequence[int]) -> str:
-    return ",".join("?" * len(values))
+        return self._writing.add_sample(vectors, 0)

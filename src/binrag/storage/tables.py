@@ -85,19 +85,19 @@ class Reading:
     def documents_by_id(self, tenant: str, ids: Sequence[str]) -> dict[str, Document]:
         """Return the documents that exist, by id."""
         found: dict[str, Document] = {}
-        for some, marks in _chunks(ids):
+        for some, marks in chunks(ids):
             where = f"tenant = ? AND id IN ({marks})"
             for _, document in self._documents(where, (tenant, *some)):
                 found[document.id] = document
         return found
 
-    def rows_by_id(self, tenant: str, ids: Sequence[str]) -> list[int]:
-        """Return the rows of the documents of these ids that exist, ascending, each once."""
-        rows: list[int] = []
-        for some, marks in _chunks(list(dict.fromkeys(ids))):
-            find = f"SELECT row FROM documents WHERE tenant = ? AND id IN ({marks})"
-            rows += [row for (row,) in self._connection.execute(find, (tenant, *some))]
-        return sorted(rows)
+    def rows_by_id(self, tenant: str, ids: Sequence[str]) -> dict[int, str]:
+        """Return the rows of the documents of these ids that exist, ascending, with their ids."""
+        found: list[tuple[int, str]] = []
+        for some, marks in chunks(list(dict.fromkeys(ids))):
+            find = f"SELECT row, id FROM documents WHERE tenant = ? AND id IN ({marks})"
+            found += self._connection.execute(find, (tenant, *some))
+        return dict(sorted(found))
 
     def documents_by_row(self, rows: Sequence[int]) -> list[Document]:
         """Return the documents of these rows, in this order.
@@ -112,7 +112,7 @@ class Reading:
     def documents_of(self, rows: Sequence[int]) -> dict[int, Document]:
         """Return the documents of those of some rows that have one."""
         found: dict[int, Document] = {}
-        for some, marks in _chunks(rows):
+        for some, marks in chunks(rows):
             found.update(self._documents(f"row IN ({marks})", some))
         return found
 
@@ -125,24 +125,34 @@ class Reading:
         where = "tenant = coalesce(?, tenant) AND row > ? ORDER BY row LIMIT ?"
         return list(self._documents(where, (tenant, row, limit)))
 
-    def _documents(self, where: str, values: Sequence[Any]) -> Iterator[tuple[int, Document]]:
+    def packed_documents(
+        self, where: str, values: Sequence[Any], table: str = "documents"
+    ) -> Iterator[tuple[int, str, str, str | None, bytes | None]]:
+        """Yield row, tenant, id, text and packed metadata of documents, of another table of their form if one is named.
+
+        `where` is the rest of the SQL after WHERE.
+        """
         # as blobs, so that damaged text is found by us and not by the driver
         texts = ", ".join(f"CAST({name} AS BLOB)" for name in ("tenant", "id", "text"))
-        query = f"SELECT row, {texts}, metadata, checksum FROM documents WHERE {where}"
+        query = f"SELECT row, {texts}, metadata, checksum FROM {table} WHERE {where}"
         for row, *encoded, metadata, stored in self._connection.execute(query, values):
             try:
                 tenant, id_, text = (value if value is None else str(value, "utf-8") for value in encoded)
             except UnicodeDecodeError as error:
                 raise CorruptStore(f"document of row {row} is not valid text: {error}") from None
-            place = f"document {id_!r} (row {row})"
-            check(stored, "documents", place, row, tenant, id_, text, metadata)
-            unpacked = {} if metadata is None else unpack(metadata, place)
-            if not isinstance(unpacked, dict):
-                raise CorruptStore(f"the metadata of {place} is a {type(unpacked).__name__}, expected a map")
-            yield row, Document(str(id_), text, unpacked, tenant or None)
+            check(stored, "documents", _place(id_, row), row, tenant, id_, text, metadata)
+            yield row, str(tenant), str(id_), text, metadata
 
-    def vectors(self, rows: Sequence[int]) -> list[bytes]:
-        """Return the kept vectors' blobs of these rows, in this order.
+    def _documents(self, where: str, values: Sequence[Any]) -> Iterator[tuple[int, Document]]:
+        for row, tenant, id_, text, packed in self.packed_documents(where, values):
+            place = _place(id_, row)
+            metadata = {} if packed is None else unpack(packed, place)
+            if not isinstance(metadata, dict):
+                raise CorruptStore(f"the metadata of {place} is a {type(metadata).__name__}, expected a map")
+            yield row, Document(id_, text, metadata, tenant or None)
+
+    def vectors(self, rows: Sequence[int], table: str = "vectors") -> list[bytes]:
+        """Return the kept vectors' blobs of these rows, in this order, of another table of their form if one is named.
 
         Raises
         ------
@@ -150,8 +160,8 @@ class Reading:
             If one is missing.
         """
         found: dict[int, bytes] = {}
-        for some, marks in _chunks(rows):
-            query = f"SELECT row, vector, checksum FROM vectors WHERE row IN ({marks})"
+        for some, marks in chunks(rows):
+            query = f"SELECT row, vector, checksum FROM {table} WHERE row IN ({marks})"
             for row, vector, stored in self._connection.execute(query, some):
                 check(stored, "vectors", f"vector of row {row}", row, vector)
                 found[row] = vector
@@ -286,7 +296,7 @@ class Writing(Reading):
 
     def remove_documents(self, tenant: str, ids: Sequence[str]) -> list[int]:
         """Delete documents with their kept and sampled vectors; return the rows they had."""
-        rows = self.rows_by_id(tenant, ids)
+        rows = list(self.rows_by_id(tenant, ids))
         self.remove_rows(rows)
         return rows
 
@@ -328,7 +338,7 @@ class Writing(Reading):
     def remove_rows(self, rows: Sequence[int]) -> None:
         """Delete the documents of these rows with their kept and sampled vectors."""
         n_forgotten = 0
-        for some, marks in _chunks(rows):
+        for some, marks in chunks(rows):
             self._connection.execute(f"DELETE FROM documents WHERE row IN ({marks})", some)
             self._connection.execute(f"DELETE FROM vectors WHERE row IN ({marks})", some)
             places = [place_of(row) for row in some]
@@ -372,6 +382,10 @@ class Writing(Reading):
         self._connection.execute(insert, (*fields[:4], checksum(*fields), data))
 
 
+def _place(id_: str | None, row: int) -> str:
+    return f"document {id_!r} (row {row})"
+
+
 def place_of(row: int) -> int:
     """Return where a row stands in the order of the sample: a bijection that spreads rows evenly (golden ratio)."""
     return row * 0x9E3779B97F4A7C15 % 2**64 - 2**63
@@ -384,7 +398,7 @@ def _in_order(rows: Sequence[int], found: dict[int, _T], what: str) -> list[_T]:
         raise CorruptStore(f"the {what} of row {error} is missing; restore the store from a backup") from None
 
 
-def _chunks(values: Sequence[Any]) -> Iterator[tuple[Sequence[Any], str]]:
+def chunks(values: Sequence[Any]) -> Iterator[tuple[Sequence[Any], str]]:
     """Cut values into IN lists: (values, placeholders)."""
     for start in range(0, len(values), _CHUNK):
         some = values[start : start + _CHUNK]

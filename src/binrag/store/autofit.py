@@ -108,7 +108,7 @@ def _fit(database: Database, encoder: CheckedEncoder, space: VectorSpace, progre
     kind, code_bytes = "quick", default_code_bytes("quick", space.dim)
     if probed.least_bytes > code_bytes:
         kind, code_bytes = probed.binarizer, probed.code_bytes
-    keep = sampled.settings.keep_vectors or "int8"
+    keep = sampled.settings.keep
     job = TrainingJob(database, encoder, space, keep, sampled.seed, None, force=True, max_rows=MAX_ROWS)
     binarizer, training = job.fit(kind, code_bytes)
     gains = training.recall_after >= training.recall_before + MARGIN

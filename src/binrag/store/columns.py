@@ -6,7 +6,7 @@ their documents.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -129,7 +129,7 @@ def _from_documents(reading: Reading, first: int, stop: int) -> Iterator[tuple[i
 def _fetch(reading: Reading, part_of: Callable[[Document], Any]) -> Callable[[Sequence[int]], list[Any]]:
     def fetch(rows: Sequence[int]) -> list[Any]:
         found = reading.documents_of(rows)
-        return [part_of(found[row]) or {} if row in found else {} for row in rows]
+        return [part_of(found[row]) if row in found else {} for row in rows]
 
     return fetch
 
@@ -152,11 +152,3 @@ def _walked(reading: Reading, tenant: str | None, where: Filter | None) -> Itera
     while page := reading.documents_after(tenant, last, _PAGE):
         yield from (row for row, document in page if where is None or matches(where, document.metadata))
         last = page[-1][0]
-
-
-def documents_of(reading: Reading, rows: Iterable[int], tenant: str | None, where: Filter | None) -> Iterator[Document]:
-    """Yield the documents of some rows that still match."""
-    for _, document in sorted(reading.documents_of(list(rows)).items()):
-        is_own = tenant is None or (document.tenant or "") == tenant
-        if is_own and (where is None or matches(where, document.metadata)):
-            yield document

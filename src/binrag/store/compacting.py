@@ -34,9 +34,9 @@ def _renumber(writing: Writing, progress: Progress) -> int:
         return 0
     snapshot = Snapshot().refreshed(writing, head)
     with progress_of(progress, len(order), "compacting") as report:
-        renumbering.renumber(order, report)
+        n_sampled = renumbering.renumber(order, report)
     # no number of a row means what it did, so readers start from nothing
-    counts = {"n_rows": len(order), "n_sampled": len(writing.sample()), "n_named": renumbering.n_named()}
+    counts = {"n_rows": len(order), "n_sampled": n_sampled, "n_named": renumbering.n_named()}
     writing.put_head(replace(head, **counts, coded=writing.generation, numbered=writing.generation))
     if snapshot.index is not None:
         _write_codes(writing, snapshot.index, order)

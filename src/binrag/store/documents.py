@@ -12,7 +12,7 @@ from binrag.storage.records import pack_metadata
 from binrag.storage.vectors import decode_vectors
 from binrag.store import paging, writer
 from binrag.store.batches import checked_ids
-from binrag.store.columns import documents_of, rows_of
+from binrag.store.columns import rows_of
 from binrag.store.handle import Handle
 from binrag.types import Document, Float32
 
@@ -39,8 +39,7 @@ def vectors(handle: Handle, ids: Iterable[str], tenant: str) -> dict[str, Float3
         rows = reading.rows_by_id(tenant, names)
         if space is None or not rows:
             return {}
-        found = decode_vectors(reading.vectors(rows), keep, space.dim)
-        return dict(zip((document.id for document in reading.documents_by_row(rows)), found, strict=True))
+        return dict(zip(rows.values(), decode_vectors(reading.vectors(list(rows)), keep, space.dim), strict=True))
 
 
 def count(handle: Handle, tenant: str | None, where: Filter | None) -> int:
@@ -54,23 +53,13 @@ def iterate(handle: Handle, tenant: str | None, where: Filter | None) -> Iterato
     if where is None:
         yield from paging.documents_of(handle.database, tenant)
         return
-    with handle.database.reading(own_writes=True) as reading:
-        rows, numbered = rows_of(reading, handle.columns, tenant, where), reading.head().numbered
-    for start in range(0, len(rows), _PAGE):
-        with handle.database.reading(own_writes=True) as reading:
-            if reading.head().numbered != numbered:
-                raise paging.lost()
-            page = list(documents_of(reading, rows[start : start + _PAGE].tolist(), tenant, where))
-        yield from page
+    yield from paging.matching_documents(handle.database, handle.columns, tenant, where)
 
 
 def delete(handle: Handle, ids: Iterable[str] | None, tenant: str | None, where: Filter | None) -> int:
     """Delete documents; see `Store.delete`."""
     names = _names(handle, ids, where)
     with handle.database.writing() as writing:
-        if names is not None and where is None:
-            assert tenant is not None
-            return writer.remove(writing, tenant, names)
         rows = _chosen(handle, writing, names, tenant, where)
         writer.remove_rows(writing, rows)
         return len(rows)
@@ -118,7 +107,7 @@ def _chosen(
     if names is None:
         return list(rows_of(writing, handle.columns, tenant, where).tolist())
     assert tenant is not None
-    rows = writing.rows_by_id(tenant, names)
+    rows = list(writing.rows_by_id(tenant, names))
     if where is None:
         return rows
     return [row for row, document in writing.documents_of(rows).items() if matches(where, document.metadata)]

@@ -17,12 +17,12 @@ METADATA = "metadata."
 """What the paths of a user's keys begin with."""
 
 
-def entry(tenant: str, metadata: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what the columns hold of a document; None for nothing."""
+def entry(tenant: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the columns hold of a document."""
     found = {METADATA + key: value for key, value in metadata.items()}
     if tenant:
         found[TENANT] = tenant
-    return found or None
+    return found
 
 
 def put_metadata(writing: Writing, no: int, n_rows: int, entries: Sequence[dict[str, Any] | None]) -> None:
@@ -38,6 +38,6 @@ def entries_between(reading: Reading, first: int, stop: int) -> list[dict[str, A
     return entries
 
 
-def entry_of(document: Document) -> dict[str, Any] | None:
+def entry_of(document: Document) -> dict[str, Any]:
     """Return the entry of a document."""
     return entry(document.tenant or "", document.metadata)

@@ -56,7 +56,7 @@ class Handle:
     @property
     def keep(self) -> KeepVectors:
         """How vectors are kept on disk."""
-        return self.settings.keep_vectors or "int8"
+        return self.settings.keep
 
     def space_of(self, reading: Reading) -> VectorSpace | None:
         """Return the space as `reading` sees it; one that is committed is kept for the next call."""

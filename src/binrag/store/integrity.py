@@ -220,9 +220,8 @@ class Check:
         """Return the bytes of a block and the number of blocks of every part whose shape is known."""
         widths = {"live": (BLOCK // 8, -(-n_rows // BLOCK))}
         if self.space is not None:
-            shape, n_full = self.space.binarizer.shape, n_rows // BLOCK
-            for part, width in (("codes", 8 * shape.n_words), ("rest", shape.n_rest), ("rescale", shape.n_rescale)):
-                widths[part] = width * BLOCK, n_full if width else 0
+            for part, width in self.space.binarizer.shape.widths.items():
+                widths[part] = width * BLOCK, n_rows // BLOCK if width else 0
         return widths
 
     def _misfits(self, part: str, no: int, n_bytes: int, n_rows: int) -> Iterator[Finding]:
@@ -264,7 +263,7 @@ class Check:
         if live is not None:
             if live[stop - first :].any():
                 yield Finding("extra", _block("live", first // BLOCK), f"bits past its {stop - first} rows are set")
-            rows = set((first + np.flatnonzero(live[: stop - first])).tolist())
+            rows = rows_alive(live, first, stop)
             if self.inspection.can_read("documents"):
                 yield from documents.compared("document of row", rows)
             if self.settings is not None and self.inspection.can_read("vectors"):
@@ -288,7 +287,7 @@ class Check:
         elif not isinstance(metadata, (dict, type(None))):
             yield Finding("record", place, f"its metadata is a {type(metadata).__name__}, expected a map")
         else:
-            return entry(tenant, metadata or {}) or {}
+            return entry(tenant, metadata or {})
         return None
 
     def _kept(self, record: Record, kept: dict[int, bytes], step: int) -> Iterator[Finding]:
@@ -307,8 +306,7 @@ class Check:
             words, rest, rescale = record.values or ()
             widths = len(words), len(rest), len(rescale)
             if self.space is not None:
-                shape = self.space.binarizer.shape
-                expected = 8 * shape.n_words, shape.n_rest, shape.n_rescale
+                expected = tuple(self.space.binarizer.shape.widths.values())
                 if widths != expected:
                     problem = f"its codes, rest and rescale have {widths} bytes, expected {expected}"
                     yield Finding("record", f"tail row {record.key}", problem)
@@ -342,7 +340,7 @@ class Check:
         if self.space is None or self.settings is None or len(rows) < FEWEST:
             return
         stored = np.frombuffer(b"".join(codes[row] for row in rows), np.uint8).reshape(len(rows), -1)
-        keep = self.settings.keep_vectors or "int8"
+        keep = self.settings.keep
         vectors = decode_vectors([kept[row] for row in rows], keep, self.space.dim)
         try:
             alike = closeness(self.space, stored, vectors, keep)
@@ -387,6 +385,11 @@ class Check:
             dead = set() if live is None else {row for row in some if not live[row % BLOCK]}
             for row in sorted(dead if 0 <= no * BLOCK < n_rows else some):
                 yield Finding("extra", f"sampled vector of row {row}", "no document lives there")
+
+
+def rows_alive(live: UInt8, first: int, stop: int) -> set[int]:
+    """Return the rows from `first` up to `stop` that live, as `Check.live` says of their block."""
+    return set((first + np.flatnonzero(live[: stop - first])).tolist())
 
 
 def _block(part: str, no: int) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from binrag.errors import UnsupportedMode
+from binrag.filters import Filter, matches
 from binrag.storage import Database, Reading
+from binrag.store.columns import Columns, rows_of
 from binrag.types import Document
 
 _PAGE = 256
@@ -35,6 +37,26 @@ def documents_of(database: Database, tenant: str | None) -> Iterator[Document]:
         last = page[-1][0]
 
 
+def matching_documents(database: Database, columns: Columns, tenant: str | None, where: Filter) -> Iterator[Document]:
+    """Yield a tenant's documents that match, or all tenants' with None, in row order.
+
+    Documents added, changed or deleted meanwhile may or may not be seen, but none that does not match any more.
+
+    Raises
+    ------
+    UnsupportedMode
+        If the store was compacted meanwhile.
+    """
+    with database.reading(own_writes=True) as reading:
+        rows, numbered = rows_of(reading, columns, tenant, where), reading.head().numbered
+    for start in range(0, len(rows), _PAGE):
+        with database.reading(own_writes=True) as reading:
+            if reading.head().numbered != numbered:
+                raise _lost()
+            found = reading.documents_of(rows[start : start + _PAGE].tolist())
+        yield from (document for _, document in sorted(found.items()) if matches(where, document.metadata))
+
+
 def _moved(reading: Reading, tenant: str | None, ids: Sequence[str]) -> int:
     """Return the row after which to go on, now that rows have other numbers; `ids` are those of the last page.
 
@@ -42,9 +64,9 @@ def _moved(reading: Reading, tenant: str | None, ids: Sequence[str]) -> int:
     """
     if tenant is None and not reading.head().n_named:
         tenant = ""
-    rows = [] if tenant is None else reading.rows_by_id(tenant, ids)
+    rows = [] if tenant is None else list(reading.rows_by_id(tenant, ids))
     if not rows:
-        raise lost()
+        raise _lost()
     last = rows[0]
     for row in rows[1:]:
         if row != last + 1:
@@ -53,6 +75,5 @@ def _moved(reading: Reading, tenant: str | None, ids: Sequence[str]) -> int:
     return last
 
 
-def lost() -> UnsupportedMode:
-    """Return the error for rows that cannot be found again."""
+def _lost() -> UnsupportedMode:
     return UnsupportedMode("the store was compacted while its documents were read one after another; start again")

@@ -230,7 +230,7 @@ def recode(
         progress_of(progress, n_documents, "recoding") as report,
         nullcontext(_reporting(source, report))
         if source
-        else vector_source(database, encoder, space, settings.keep_vectors or "int8", vectors, report) as read,
+        else vector_source(database, encoder, space, settings.keep, vectors, report) as read,
         database.writing() as writing,
     ):
         space = replace(space, binarizer=made, generation=writing.generation)

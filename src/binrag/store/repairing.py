@@ -20,7 +20,7 @@ from binrag.storage.inspection import Record, Rows, inspecting
 from binrag.storage.tables import place_of
 from binrag.storage.vectors import decode_vectors, encode_vectors, width_of
 from binrag.store.entries import entries_between, put_metadata
-from binrag.store.integrity import Check
+from binrag.store.integrity import Check, rows_alive
 from binrag.store.progress import progress_of
 from binrag.store.settings import Settings
 from binrag.store.space import VectorSpace
@@ -136,11 +136,6 @@ class _Salvage:
     sampled: dict[int, bytes] = field(default_factory=dict)
     placed: dict[int, bytes] = field(default_factory=dict)
 
-    @property
-    def keep(self) -> KeepVectors:
-        """How vectors are kept."""
-        return self.settings.keep_vectors or "int8"
-
     def save(self, writing: Writing, report: Callable[[int], None]) -> None:
         """Fill the new store."""
         records = {key: self.check.records.get(key) for key in _COPIED}
@@ -185,7 +180,7 @@ class _Salvage:
         if live is None:
             self.n_lost += len(rows.findings)
         else:
-            self.n_lost += len(set((first + np.flatnonzero(live[: stop - first])).tolist()) - found.keys())
+            self.n_lost += len(rows_alive(live, first, stop) - found.keys())
         return found
 
     def _strays(self, n_rows: int) -> Iterator[tuple[int, dict[int, _Fields]]]:
@@ -202,11 +197,11 @@ class _Salvage:
         """Save the documents of a block, as far as there is a vector or a code of theirs."""
         assert self.space is not None
         codes, blobs = self._codes(first, sorted(documents)), self._blobs(first, stop, documents)
-        lack = sorted(codes.keys() - blobs.keys()) if self.keep != "none" else []
+        lack = sorted(codes.keys() - blobs.keys()) if self.settings.keep != "none" else []
         vectors = decoded(self.space.binarizer, [codes[row] for row in lack])
         for row, vector in zip(lack, vectors, strict=True):
             if np.isfinite(vector).all() and vector.any():
-                blobs[row] = encode_vectors(vector[None], self.keep)[0].tobytes()
+                blobs[row] = encode_vectors(vector[None], self.settings.keep)[0].tobytes()
                 self.findings.append(
                     Finding("lost", f"vector of row {row}", "what its code stands for is kept instead")
                 )
@@ -215,7 +210,7 @@ class _Salvage:
                 codes[row] = self.space.coded(self.space.prepared(self._vector(row, blobs[row])))
             except BinragError as error:
                 self.findings.append(Finding("lost", f"code of row {row}", str(error)))
-        rows = [row for row in sorted(documents) if row in codes and (row in blobs or self.keep == "none")]
+        rows = [row for row in sorted(documents) if row in codes and (row in blobs or self.settings.keep == "none")]
         for row in sorted(documents.keys() - set(rows)):
             self.n_lost += 1
             place = f"document {documents[row][1]!r} (row {row})"
@@ -225,7 +220,7 @@ class _Salvage:
 
     def _vector(self, row: int, blob: bytes) -> Float32:
         assert self.space is not None
-        return decode_vectors([blob], "float16" if self.keep == "none" else self.keep, self.space.dim)
+        return decode_vectors([blob], "float16" if self.settings.keep == "none" else self.settings.keep, self.space.dim)
 
     def _blobs(self, first: int, stop: int, rows: Container[int]) -> dict[int, bytes]:
         """Return the vectors of rows as they are to be kept, from those kept or else sampled, as far as they are sound.
@@ -233,15 +228,15 @@ class _Salvage:
         With `keep_vectors` "none", those sampled, as float16.
         """
         assert self.space is not None
-        dim, found = self.space.dim, dict[int, bytes]()
+        dim, keep, found = self.space.dim, self.settings.keep, dict[int, bytes]()
         for row, blob in self.sampled.items():
             if first <= row < stop and row in rows:
                 vector = decode_vectors([blob], "float16", dim)
                 if np.isfinite(vector).all() and vector.any():
-                    found[row] = blob if self.keep == "none" else encode_vectors(vector, self.keep)[0].tobytes()
-        if self.keep == "none":
+                    found[row] = blob if keep == "none" else encode_vectors(vector, keep)[0].tobytes()
+        if keep == "none":
             return found
-        width = width_of(self.keep, dim)
+        width = width_of(keep, dim)
         for record in self._sound("vectors", first, stop):
             (blob,) = record.values or ()
             if len(blob) == width and record.key in rows:
@@ -256,7 +251,7 @@ class _Salvage:
         if not self.has_codes or not rows:
             return {}
         shape, no = self.space.binarizer.shape, first // BLOCK
-        widths = {"codes": 8 * shape.n_words, "rest": shape.n_rest, "rescale": shape.n_rescale}
+        widths = shape.widths
         if ("codes", no) not in self.check.blocks:
             return self._tail(rows, tuple(widths.values()))
         data = {part: (self.check.data(part, no) if width else b"") or b"" for part, width in widths.items()}
@@ -298,7 +293,7 @@ class _Salvage:
             writing.add_documents(place, tenant, [(fields[0], fields[1], fields[2])])
             if row in self.sampled:
                 self.placed[place] = self.sampled[row]
-        if self.keep != "none":
+        if self.settings.keep != "none":
             joint = b"".join(blobs[row] for row in rows)
             writing.add_vectors(first, np.frombuffer(joint, np.uint8).reshape(len(rows), -1))
         append_codes(writing, first, Codes.joined([codes[row] for row in rows]), self.space.binarizer.shape.by_tables)

@@ -85,12 +85,17 @@ class Settings:
         """Whether the store fits codes to its own vectors when it has enough: nothing that was asked for fixes them."""
         return self.binarizer in (None, "auto") and self.code_bytes is None and self.auto_fit is not False
 
+    @property
+    def keep(self) -> KeepVectors:
+        """How vectors are kept on disk."""
+        return self.keep_vectors or "int8"
+
     def record(self) -> dict[str, Any]:
         """Return the record of a new store with these settings."""
         return {
             "binarizer": self.binarizer or "auto",
             "dim": self.dim,
-            "keep_vectors": self.keep_vectors or "int8",
+            "keep_vectors": self.keep,
             "seed": self.seed or 0,
             "code_bytes": self.code_bytes,
             "auto_fit": self.fits_itself,

@@ -46,7 +46,7 @@ class Snapshot:
 def _blocks(
     reading: Reading, newer_than: int, numbers: range, shape: CodeShape
 ) -> Iterator[tuple[int, UInt64, UInt8, Float16 | None]]:
-    widths = {"codes": 8 * shape.n_words, "rest": shape.n_rest, "rescale": shape.n_rescale}
+    widths = shape.widths
     readers = {part: reading.blocks(part, newer_than) for part, width in widths.items() if width}
     for no in numbers:
         data = {"rest": b""}

@@ -39,13 +39,6 @@ def append(writing: Writing, tenant: str, space: VectorSpace, keep: KeepVectors,
     writing.put_head(replace(head, n_rows=stop, n_truncated=n_truncated, n_sampled=n_sampled, n_named=n_named))
 
 
-def remove(writing: Writing, tenant: str, ids: list[str]) -> int:
-    """Delete the documents of these ids that exist; return how many there were."""
-    dead = writing.remove_documents(tenant, ids)
-    mark(writing, writing.head().n_rows, live=(), dead=dead)
-    return len(dead)
-
-
 def remove_rows(writing: Writing, rows: list[int]) -> None:
     """Delete the documents of these rows."""
     writing.remove_rows(rows)
