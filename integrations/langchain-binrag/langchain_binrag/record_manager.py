@@ -116,9 +116,7 @@ class BinragRecordManager(RecordManager):
         limit: int | None = None,
     ) -> list[str]:
         """As `list_keys`."""
-        return await run_in_executor(
-            None, self.list_keys, before=before, after=after, group_ids=group_ids, limit=limit
-        )
+        return await run_in_executor(None, self.list_keys, before=before, after=after, group_ids=group_ids, limit=limit)
 
     def delete_keys(self, keys: Sequence[str]) -> None:
         """Forget keys; those that are not recorded are no error."""

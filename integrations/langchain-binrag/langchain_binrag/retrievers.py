@@ -149,7 +149,7 @@ class BinragRetriever(BaseRetriever):
         for name, only_for in _ONLY_FOR.items():
             if own[name] is not None and search_type != only_for:
                 raise InvalidInput(f"got {name}, which is for search_type={only_for!r} and not for {search_type!r}")
-        options = {"k": self.k if k is None else k, "filter": self.where if where is None else where}
+        options: dict[str, Any] = {"k": self.k if k is None else k, "filter": self.where if where is None else where}
         for name, value in own.items():
             value = getattr(self, name) if value is None else value
             if _ONLY_FOR[name] == search_type and value is not None:

@@ -206,7 +206,9 @@ class BinragVectorStore(VectorStore):
         """
         _refuse("the deletion", kwargs)
         if ids is None and filter is None:
-            raise InvalidInput("delete got no ids and no filter; expected one of them (None does not delete everything)")
+            raise InvalidInput(
+                "delete got no ids and no filter; expected one of them (None does not delete everything)"
+            )
         tenant = self._whose(tenant)
         self.store.delete(**conditions(self.store, filter, tenant, ids), tenant=tenant)
         return True
@@ -410,7 +412,9 @@ def _documents(scored: Scored) -> list[Document]:
 
 def _mmr(k: int, fetch_k: int, lambda_mult: float) -> Mmr:
     if not 0 <= lambda_mult <= 1:
-        raise InvalidInput(f"lambda_mult is {lambda_mult!r}, expected a number from 0 (most diverse) to 1 (most similar)")
+        raise InvalidInput(
+            f"lambda_mult is {lambda_mult!r}, expected a number from 0 (most diverse) to 1 (most similar)"
+        )
     if fetch_k < 1:
         raise InvalidInput(f"fetch_k is {fetch_k!r}, expected at least 1")
     return Mmr(1 - lambda_mult, max(k, fetch_k))

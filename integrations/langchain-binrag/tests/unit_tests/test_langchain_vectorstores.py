@@ -14,6 +14,7 @@ from langchain_fakes import IDS, TEXTS, LetterEmbedding, cosine
 
 from binrag import ALL_TENANTS, Store, StoreClosed, UnsupportedMode
 
+
 @pytest.fixture
 def vectorstore(tmp_path: Path) -> Iterator[BinragVectorStore]:
     with_letters = BinragVectorStore(tmp_path / "kb.binrag", LetterEmbedding())
@@ -278,7 +279,7 @@ def test_what_is_not_supported_is_refused_by_name(filled: BinragVectorStore) -> 
     ):
         with pytest.raises(ValueError, match="got where, which langchain-binrag does not have; a condition is called"):
             call()
-    with pytest.raises(ValueError, match="got nprobe, efsearch, which langchain-binrag does not have$"):
+    with pytest.raises(ValueError, match=r"got nprobe, efsearch, which langchain-binrag does not have$"):
         filled.similarity_search("cat", nprobe=3, efsearch=4)
     assert filled.store.count() == 4
 
