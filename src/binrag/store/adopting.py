@@ -52,6 +52,6 @@ def _compare(handle: Handle, documents: list[Document], vectors: Float32) -> Non
     if not cosines[worst] > _MIN_COSINE:
         raise EncoderMismatch(
             f"the vector of document {documents[worst].id!r} is not what {encoder.encoder_id!r} makes of its text "
-            f"(cosine {cosines[worst]:.4f}, expected more than {_MIN_COSINE}); open the store with the encoder that made "
-            "the vectors"
+            f"(cosine {cosines[worst]:.4f}, expected more than {_MIN_COSINE}); open the store with the encoder "
+            "that made them"
         )
