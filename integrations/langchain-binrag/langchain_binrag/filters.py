@@ -18,7 +18,25 @@ from langchain_core.structured_query import (
     Visitor,
 )
 
-from binrag import And, Contains, Eq, Filter, Ge, Gt, In, InvalidFilter, Le, Lt, Ne, Not, NotIn, Or, Store, TextMatch
+from binrag import (
+    And,
+    Contains,
+    Eq,
+    Filter,
+    Ge,
+    Gt,
+    In,
+    InvalidFilter,
+    Le,
+    Lt,
+    Ne,
+    Not,
+    NotIn,
+    Or,
+    Store,
+    Tenant,
+    TextMatch,
+)
 from langchain_binrag.documents import document_of
 
 FilterLike: TypeAlias = Filter | Mapping[str, Any] | FilterDirective | Callable[[Document], bool] | None
@@ -90,7 +108,7 @@ class BinragTranslator(Visitor):
 
 
 def conditions(
-    store: Store, filter: FilterLike, tenant: Any = None, ids: Iterable[str] | None = None
+    store: Store, filter: FilterLike, tenant: Tenant = None, ids: Iterable[str] | None = None
 ) -> dict[str, Any]:
     """Return the arguments ``where`` and ``ids`` of `Store.search` and `Store.delete` that say what a filter says.
 
@@ -102,7 +120,7 @@ def conditions(
         It is no filter.
     """
     if callable(filter):
-        found = store.iter(tenant=tenant) if ids is None else store.get(ids, tenant=tenant)
+        found = store.iter(tenant=tenant) if ids is None else store.get(ids, tenant=tenant)  # type: ignore[arg-type]
         return {"ids": [document.id for document in found if filter(document_of(document))]}
     if isinstance(filter, FilterDirective):
         filter = filter.accept(BinragTranslator())

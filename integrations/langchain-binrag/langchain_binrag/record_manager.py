@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from langchain_core.indexing import RecordManager
 from langchain_core.runnables import run_in_executor
 
-from binrag import Ledger, Store
+from binrag import Store
 from langchain_binrag.vectorstores import BinragVectorStore
 
 
@@ -23,17 +23,22 @@ class BinragRecordManager(RecordManager):
     store : binrag.Store or BinragVectorStore
         Where the documents are.
     namespace : str
-        Tells the records of one source of documents from those of others in the same store; with several tenants, it
-        names the tenant too.
+        Tells the records of one source of documents from those of others in the same store.
+    tenant : str, optional
+        Whose documents they are about; by default the only one of the store or vector store, else the unnamed one.
+
+    Raises
+    ------
+    ValueError
+        A name that is none, or of a tenant that the store is not for.
     """
 
-    def __init__(self, store: Store | BinragVectorStore, namespace: str) -> None:
+    def __init__(self, store: Store | BinragVectorStore, namespace: str, *, tenant: str | None = None) -> None:
         super().__init__(namespace)
-        self.store = store.store if isinstance(store, BinragVectorStore) else store
-
-    @property
-    def _ledger(self) -> Ledger:
-        return self.store.ledger(self.namespace)
+        if isinstance(store, BinragVectorStore):
+            tenant = store._whose(tenant)
+            store = store.store
+        self._ledger = store.ledger(namespace, tenant=tenant)
 
     def create_schema(self) -> None:
         """Do nothing: every store can keep records."""

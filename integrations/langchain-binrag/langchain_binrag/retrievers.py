@@ -11,7 +11,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation
 
-from binrag import InvalidInput, Store
+from binrag import InvalidInput, Store, Tenant
 from langchain_binrag.filters import FilterLike
 from langchain_binrag.vectorstores import BinragVectorStore
 
@@ -108,7 +108,7 @@ class BinragRetriever(BaseRetriever):
         score_threshold: float | None = None,
         fetch_k: int | None = None,
         lambda_mult: float | None = None,
-        tenant: Any = None,
+        tenant: Tenant = None,
     ) -> list[Document]:
         own = {"score_threshold": score_threshold, "fetch_k": fetch_k, "lambda_mult": lambda_mult}
         search_type, options = self._asked(own, search_type, k, where)
@@ -125,7 +125,7 @@ class BinragRetriever(BaseRetriever):
         score_threshold: float | None = None,
         fetch_k: int | None = None,
         lambda_mult: float | None = None,
-        tenant: Any = None,
+        tenant: Tenant = None,
     ) -> list[Document]:
         own = {"score_threshold": score_threshold, "fetch_k": fetch_k, "lambda_mult": lambda_mult}
         search_type, options = self._asked(own, search_type, k, where)

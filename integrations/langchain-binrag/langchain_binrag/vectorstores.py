@@ -10,7 +10,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import run_in_executor
 from langchain_core.vectorstores import VectorStore
 
-from binrag import InvalidInput, Mmr, Store, UnsupportedMode
+from binrag import InvalidInput, Mmr, Store, Tenant, UnsupportedMode
 from langchain_binrag.documents import document_of
 from langchain_binrag.filters import FilterLike, conditions
 
@@ -183,7 +183,7 @@ class BinragVectorStore(VectorStore):
         )
 
     def delete(
-        self, ids: list[str] | None = None, *, filter: FilterLike = None, tenant: Any = None, **kwargs: Any
+        self, ids: list[str] | None = None, *, filter: FilterLike = None, tenant: Tenant = None, **kwargs: Any
     ) -> bool:
         """Delete documents, in one commit: those of these ids, those that match a filter, or those of which both hold.
 
