@@ -92,6 +92,7 @@ def make_store(path, binarizer, n=30):
         store.add(sentences(9), ids=ids[:9], vectors=vectors_of(9, DIM, seed=4), tenant="other")
         store.delete(ids[20:22])
         store.add(["again"], ids=["id7"], vectors=vectors_of(1, DIM, seed=6))
+        store.ledger("keys").put(ids[:9], ["group", None, "other"] * 3)
 
 
 def _fill(data, place, draw):
@@ -226,11 +227,12 @@ ROWS = {
     "sample": ("row", "vector"),
     "tail": ("row", "codes", "rest", "rescale"),
     "blocks": ("part", "no", "generation", "n_rows", "data"),
+    "ledger": ("tenant", "namespace", "key", "group_id", "updated"),
 }
 
 
 def _rewrite_row(connection, draw):
-    table = draw.choice(["documents", "vectors", "sample", "tail", "blocks", "blocks"])
+    table = draw.choice(["documents", "vectors", "sample", "tail", "blocks", "blocks", "ledger"])
     names = ROWS[table]
     rows = connection.execute(f"SELECT rowid, {', '.join(names)} FROM {table}").fetchall()
     if not rows:
@@ -278,6 +280,7 @@ def read(path):
             lambda: store.search_batch(QUERIES, k=10),
             lambda: store.search(QUERIES[0], where=WHERE),
             lambda: list(store.iter()),
+            lambda: (store.ledger("keys").keys(), store.ledger("keys").exists(IDS), store.ledger("keys").time() > 0),
             store.count,
             lambda: store.count(where=WHERE),
             lambda: store.count(tenant="other"),

@@ -368,3 +368,19 @@ def filter_matches(node, metadata):
         "Any": lambda: any(holds(lambda g=g: g in value) for g in given),
         "All": lambda: all(holds(lambda g=g: g in value) for g in given),
     }[name]()
+
+
+def mmr(scores, vectors, k, diversity):
+    """Places of candidates in the order that maximal marginal relevance chooses them; ties go to the first."""
+    chosen = []
+    while len(chosen) < min(k, len(scores)):
+        best, best_gain = None, None
+        for i in range(len(scores)):
+            if i in chosen:
+                continue
+            likeness = max((float(np.dot(vectors[i], vectors[j])) for j in chosen), default=0.0)
+            gain = (1 - diversity) * scores[i] - diversity * likeness if chosen else scores[i]
+            if best is None or gain > best_gain:
+                best, best_gain = i, gain
+        chosen.append(best)
+    return chosen

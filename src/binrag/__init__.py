@@ -58,6 +58,7 @@ from binrag.filters import (
 from binrag.probe import Probe
 from binrag.protocols import Encoder
 from binrag.store import Store
+from binrag.store.ledger import Ledger
 from binrag.store.warming import warmup
 from binrag.types import (
     ALL_TENANTS,
@@ -65,6 +66,7 @@ from binrag.types import (
     Document,
     Finding,
     Hit,
+    Mmr,
     Repair,
     StoreInfo,
     StoreStats,
@@ -108,8 +110,10 @@ __all__ = [
     "InvalidVector",
     "IsEmpty",
     "Le",
+    "Ledger",
     "Lt",
     "MissingDependency",
+    "Mmr",
     "Ne",
     "Not",
     "NotAStore",

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
+
 from binrag.indexes import FlatIndex
 from binrag.indexes.flat import TILE
+from binrag.protocols import Binarizer
 from binrag.ranking.rescore import rescore_codes, rescore_vectors
 from binrag.threads import in_threads
-from binrag.types import Candidates, Float32, Query, UInt64
+from binrag.types import Candidates, Codes, Float32, Query, UInt64
 
-__all__ = ["TILE", "default_candidates", "default_reads", "rescore", "retrieve", "retrieve_batch"]
+__all__ = ["TILE", "decode", "default_candidates", "default_reads", "rescore", "retrieve", "retrieve_batch"]
 
 MIN_READS = 100
 FINE_BITS = 2
@@ -70,6 +73,19 @@ def retrieve_batch(
         for query, found in zip(queries, nearest, strict=True)
     ]
     return in_threads(rescored, n_threads)
+
+
+def decode(binarizer: Binarizer, codes: Codes) -> Float32:
+    """Return the vectors that codes stand for, float32 (n, dim), coordinate by coordinate: each is a query's score."""
+    found = np.zeros((len(codes), binarizer.dim), dtype=np.float32)
+    if not len(codes):
+        return found
+    index = FlatIndex.from_codes(codes, binarizer.shape.by_tables)
+    rows = np.arange(len(codes))
+    for j, axis in enumerate(np.eye(binarizer.dim, dtype=np.float32)):
+        scored = rescore_codes(index.codes, index.rest, index.rescale, binarizer.query(axis), rows)
+        found[scored.rows, j] = scored.scores
+    return found
 
 
 def rescore(candidates: Candidates, query: Query, n_reads: int, read: Callable[[Sequence[int]], Float32]) -> Candidates:

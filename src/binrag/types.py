@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from binrag.errors import InvalidInput
+
 Float32: TypeAlias = npt.NDArray[np.float32]
 Float64: TypeAlias = npt.NDArray[np.float64]
 Float16: TypeAlias = npt.NDArray[np.float16]
@@ -39,6 +41,42 @@ ALL_TENANTS = AllTenants.ALL_TENANTS
 """What a call takes as `tenant` to look at the documents of all tenants, the unnamed one among them."""
 
 Tenant: TypeAlias = str | AllTenants | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mmr:
+    """Maximal marginal relevance: hits that are similar to the query, and not to each other.
+
+    See `binrag.ranking.diversify.mmr` for the formula.
+
+    Parameters
+    ----------
+    diversity : float
+        In [0, 1], 1 − λ of the paper: 0 is the order of the scores; 1 looks, after the best hit, only at how little the
+        others are like those chosen.
+    n_pool : int, optional
+        How many of the best hits to choose from, at least k; by default 4 k, and 20 at least.
+
+    Raises
+    ------
+    InvalidInput
+        A number out of its range.
+    """
+
+    diversity: float = 0.5
+    n_pool: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.diversity, (int, float)) or not 0 <= self.diversity <= 1:
+            raise InvalidInput(f"diversity is {self.diversity!r}, expected a number from 0 to 1")
+        n_pool = self.n_pool
+        if n_pool is not None and (isinstance(n_pool, bool) or not isinstance(n_pool, int) or n_pool < 1):
+            raise InvalidInput(f"n_pool is {n_pool!r}, expected an integer of at least 1")
+
+    def pool_of(self, k: int) -> int:
+        """Return how many of the best hits to choose k from."""
+        return max(20, 4 * k) if self.n_pool is None else max(self.n_pool, k)
+
 
 GROUP = 16
 """Rows whose scan words are interleaved."""

@@ -82,6 +82,8 @@ def make_signs(path):
         store.delete(["d4", "d5"])
         store.delete(["d1"], tenant="acme")
         store.update_metadata({"changed": True}, ["d6"])
+        store.ledger("pages").put(["d0", "d2"], ["first", None])
+        store.ledger("pages", tenant="acme").put(["d2"], ["first"])
 
 
 def coarse(config):

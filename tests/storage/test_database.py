@@ -34,6 +34,7 @@ SCHEMA = {
     "sample": ["place", "row", "vector", "checksum"],
     "tail": ["row", "codes", "rest", "rescale", "checksum"],
     "blocks": ["part", "no", "generation", "n_rows", "checksum", "data"],
+    "ledger": ["tenant", "namespace", "key", "group_id", "updated", "checksum"],
 }
 
 RECORD = {"binarizer": "sign", "keep_vectors": "int8", "seed": 0, "a": 1}

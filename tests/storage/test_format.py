@@ -5,6 +5,7 @@ Nothing of binrag is imported here but what makes the files.
 
 import sqlite3
 import struct
+import time
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta, timezone
 
@@ -26,6 +27,7 @@ FIELDS = {
     "sample": "row, vector",
     "tail": "row, codes, rest, rescale",
     "blocks": "part, no, generation, n_rows, data",
+    "ledger": "tenant, namespace, key, group_id, updated",
 }
 EVERYTHING = {
     "nothing": None,
@@ -233,6 +235,8 @@ def signs(tmp_path_factory):
         store.add(vectors=rows[4100:], texts=[None] * 26, ids=ids[4100:], metadata=metadata[4100:], tenant="acme")
         store.delete(["d2", "d4097"])
         store.delete(["d4101"], tenant="acme")
+        store.ledger("pages").put(["k0", "k1"], ["book", None])
+        store.ledger("pages", tenant="acme").put(["k0"])
     return File(path), rows
 
 
@@ -254,7 +258,7 @@ def test_the_header_and_the_records_of_meta(signs, levels):
     file, _ = signs
     assert file.header == [0x42524147, 0, 16384, "delete"]
     counters = {"n_rows": N, "n_truncated": 0, "n_named": 26, "n_sampled": len(file.tables["sample"])}
-    assert file.head == {**counters, "generation": 4, "coded": 1, "numbered": 0}
+    assert file.head == {**counters, "generation": 6, "coded": 1, "numbered": 0}
     assert file.meta["settings"] == {
         "binarizer": "sign",
         "dim": None,
@@ -269,6 +273,13 @@ def test_the_header_and_the_records_of_meta(signs, levels):
     assert file.meta["binarizer"] == {"component_id": "test-levels", "config": {"dim": 8, "shift": 0.0}}
     assert file.meta["settings"]["binarizer"] == "test-levels"
     assert (file.head["generation"], file.head["coded"]) == (4, 3)
+
+
+def test_the_ledger(signs):
+    entries = sorted(signs[0].tables["ledger"])
+    expected = [("", "pages", "k0", "book"), ("", "pages", "k1", None), ("acme", "pages", "k0", None)]
+    assert [entry[:4] for entry in entries] == expected
+    assert all(datetime(2024, 1, 1).timestamp() * 1e6 < entry[4] <= time.time() * 1e6 for entry in entries)
 
 
 def test_documents_and_which_rows_live(signs):

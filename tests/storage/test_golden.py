@@ -62,6 +62,15 @@ def test_documents_are_what_they_were(golden):
         assert (store.info().binarizer, store.info().n_truncated) == (expected["binarizer"], expected["n_truncated"])
 
 
+def test_ledger_entries_are_what_they_were(golden):
+    path, expected = golden
+    has_entries = expected["queries"][0] == "text number 7"
+    with opened(path, expected) as store:
+        assert store.ledger("pages").keys() == (["d0", "d2"] if has_entries else [])
+        assert store.ledger("pages").keys(groups=["first"]) == (["d0"] if has_entries else [])
+        assert store.ledger("pages", tenant="acme").exists(["d0", "d2"]) == [False, has_entries]
+
+
 def test_answers_are_what_they_were(golden):
     path, expected = golden
     with opened(path, expected) as store:

@@ -25,6 +25,7 @@ def sound(tmp_path_factory):
         store.add(TEXTS, ids=IDS, metadata=[{"n": i} for i in range(N)])
         store.delete(["id5", "id4100"])
         store.add([TEXTS[6]], ids=["id6"])
+        store.ledger("pages").put(["key"], ["group"])
     return path.read_bytes()
 
 

@@ -56,7 +56,7 @@ def _typed(path: Path, error: sqlite3.Error) -> BinragError:
     code = extended & 0xFF
     if code == sqlite3.SQLITE_NOTADB:
         return NotAStore(f"{path} is not a binrag store: {error}")
-    if code == sqlite3.SQLITE_CORRUPT:
+    if code == sqlite3.SQLITE_CORRUPT or str(error).startswith("Could not decode"):  # the driver's own, without a code
         return CorruptStore(f"{path} is damaged: {error}; restore it from a backup")
     if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:
         return StorageFull(f"no room to write {path}: {error}; nothing of this call was stored")

@@ -158,6 +158,11 @@ class Database:
             connection.execute("BEGIN")
             yield Reading(connection)
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What another handle like this one is opened with, beside the path and the mode."""
+        return {"lock_timeout": self._lock_timeout, "durability": self._durability}
+
     def check_open(self) -> None:
         """Raise `StoreClosed` if the store was closed."""
         self._here()

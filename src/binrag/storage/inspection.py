@@ -88,6 +88,13 @@ TABLES = {
         False,
         False,
     ),
+    "ledger": _Table(
+        "rowid",
+        ("*tenant", "*namespace", "*key", "*group_id", "updated"),
+        lambda _, tenant, namespace, key, *rest: f"ledger entry {key!r} of {namespace!r}",
+        False,
+        False,
+    ),
 }
 
 

@@ -26,6 +26,7 @@ _KINDS: dict[str, tuple[Any, ...]] = {
     "sample": (int, bytes),
     "tail": (int, bytes, bytes, bytes),
     "blocks": (str, int, int, int, bytes),
+    "ledger": (str, str, str, str | None, int),
 }
 """What a checksum of a table's row covers: SQLite takes any kind of value in any column."""
 

@@ -68,6 +68,19 @@ TABLES = (
     )
     """,
     "CREATE INDEX blocks_by_generation ON blocks (generation)",
+    """
+    CREATE TABLE ledger (
+        tenant TEXT NOT NULL,
+        namespace TEXT NOT NULL,
+        key TEXT NOT NULL,
+        group_id TEXT,
+        updated INTEGER NOT NULL,
+        checksum INTEGER NOT NULL,
+        UNIQUE (tenant, namespace, key)
+    )
+    """,
+    "CREATE INDEX ledger_by_group ON ledger (tenant, namespace, group_id)",
+    "CREATE INDEX ledger_by_time ON ledger (tenant, namespace, updated)",
 )
 
 
@@ -88,7 +101,7 @@ def _normal(sql: str) -> str:
 
 def _expected() -> dict[tuple[str, str, str], str | None]:
     found: dict[tuple[str, str, str], str | None] = {
-        ("index", f"sqlite_autoindex_{table}_1", table): None for table in ("meta", "documents", "blocks")
+        ("index", f"sqlite_autoindex_{table}_1", table): None for table in ("meta", "documents", "blocks", "ledger")
     }
     for sql in TABLES:
         match = _DEFINED.match(_normal(sql))

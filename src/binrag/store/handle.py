@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from binrag.errors import InvalidInput, UnsupportedMode
 from binrag.storage import Database, Reading, Writing
@@ -52,6 +53,12 @@ class Handle:
         self._space: VectorSpace | None = None
         self.fitting = Mutex()
         self._refreshing = Mutex()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `Store.open` takes to make another handle like this one, beside path, mode and encoder."""
+        self.database.check_open()
+        return {**self.database.options, "n_threads": self.n_threads, "tenant": self.tenant}
 
     @property
     def keep(self) -> KeepVectors:

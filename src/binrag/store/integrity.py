@@ -103,6 +103,7 @@ class Check:
         for table, first in (("documents", 0), ("vectors", 0), ("tail", n_rows // BLOCK * BLOCK)):
             yield from self._strays(table, range(first, n_rows))
         yield from self._sample(n_rows)
+        yield from (record.finding for record in self.inspection.records("ledger") if record.finding)
 
     def is_whole(self, table: str) -> bool:
         """Whether no rows were passed over that SQLite cannot read."""
@@ -363,9 +364,8 @@ class Check:
 
     def _sample(self, n_rows: int) -> Iterator[Finding]:
         rows: dict[int, set[int]] = {}
-        n_sampled = 0
-        for record in self.inspection.records("sample"):
-            n_sampled += 1
+        sampled = list(self.inspection.records("sample"))
+        for record in sampled:
             if record.finding is not None:
                 self.damaged.add(record.finding.place)
                 yield record.finding
@@ -377,8 +377,8 @@ class Check:
             if self.space is not None and len(blob) != width_of("float16", self.space.dim):
                 yield Finding("record", place, f"it has {len(blob)} bytes")
             rows.setdefault(row // BLOCK, set()).add(row)
-        if self.head is not None and self.is_whole("sample") and n_sampled != self.head.n_sampled:
-            problem = f"n_sampled is {self.head.n_sampled}, there are {n_sampled} sampled vectors"
+        if self.head is not None and self.is_whole("sample") and len(sampled) != self.head.n_sampled:
+            problem = f"n_sampled is {self.head.n_sampled}, there are {len(sampled)} sampled vectors"
             yield Finding("count", "meta record 'head'", problem)
         for no, some in sorted(rows.items()):
             live = self.live(no)

@@ -13,10 +13,10 @@ import numpy as np
 from binrag.binarizers.sign import SignBinarizer
 from binrag.errors import BinragError, CorruptStore, StoreExists
 from binrag.indexes import FlatIndex
-from binrag.protocols import Binarizer
-from binrag.ranking.rescore import rescore_codes
+from binrag.pipeline import decode
 from binrag.storage import Database, TailRow, Writing
 from binrag.storage.inspection import Record, Rows, inspecting
+from binrag.storage.ledger import copy_entries
 from binrag.storage.tables import place_of
 from binrag.storage.vectors import decode_vectors, encode_vectors, width_of
 from binrag.store.entries import entries_between, put_metadata
@@ -143,6 +143,7 @@ class _Salvage:
             if record is not None:
                 writing.put(key, record)
         if self.space is None:
+            self._save_ledger(writing)
             return
         self.space = replace(self.space, generation=writing.generation)
         self.space.write(writing)
@@ -163,6 +164,17 @@ class _Salvage:
         n_sampled = writing.add_sample(places, 0)
         writing.put_head(replace(writing.head(), n_sampled=n_sampled, n_truncated=n_truncated))
         self.n_saved = writing.count(None)
+        self._save_ledger(writing)
+
+    def _save_ledger(self, writing: Writing) -> None:
+        """Save the ledger if no document was lost: it would say of one that is gone that it is there."""
+        entries = [record.values or () for record in self._sound("ledger")]
+        if entries and self.n_lost:
+            self.findings.append(
+                Finding("lost", "the ledger", "it is left out, so that indexers add again the documents that are lost")
+            )
+            return
+        copy_entries(writing, entries)
 
     def _sound(self, table: str, first: int = -(2**63), stop: int = 2**63 - 1) -> Iterator[Record]:
         for record in self.check.inspection.records(table, first, stop):
@@ -198,7 +210,7 @@ class _Salvage:
         assert self.space is not None
         codes, blobs = self._codes(first, sorted(documents)), self._blobs(first, stop, documents)
         lack = sorted(codes.keys() - blobs.keys()) if self.settings.keep != "none" else []
-        vectors = decoded(self.space.binarizer, [codes[row] for row in lack])
+        vectors = decode(self.space.binarizer, Codes.joined([codes[row] for row in lack])) if lack else ()
         for row, vector in zip(lack, vectors, strict=True):
             if np.isfinite(vector).all() and vector.any():
                 blobs[row] = encode_vectors(vector[None], self.settings.keep)[0].tobytes()
@@ -303,16 +315,3 @@ class _Salvage:
         n_named = sum(bool(documents[row][0]) for row in rows)
         head = writing.head()
         writing.put_head(replace(head, n_rows=stop, n_named=head.n_named + n_named))
-
-
-def decoded(binarizer: Binarizer, codes: list[Codes]) -> Float32:
-    """Return the vectors that codes stand for, float32 (n, dim), coordinate by coordinate: each is a query's score."""
-    found = np.zeros((len(codes), binarizer.dim), dtype=np.float32)
-    if not codes:
-        return found
-    index = FlatIndex.from_codes(Codes.joined(codes), binarizer.shape.by_tables)
-    rows = np.arange(len(codes))
-    for j, axis in enumerate(np.eye(binarizer.dim, dtype=np.float32)):
-        scored = rescore_codes(index.codes, index.rest, index.rescale, binarizer.query(axis), rows)
-        found[scored.rows, j] = scored.scores
-    return found

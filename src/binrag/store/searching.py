@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from binrag import pipeline
 from binrag.errors import InvalidInput
 from binrag.filters import Filter
+from binrag.ranking.diversify import mmr
 from binrag.storage import Reading
 from binrag.storage.vectors import decode_vectors
 from binrag.store.batches import checked_texts
@@ -19,22 +21,44 @@ from binrag.store.handle import Handle
 from binrag.store.snapshot import Snapshot
 from binrag.store.space import checked_vectors
 from binrag.threads import in_threads
-from binrag.types import Candidates, Float32, Hit, KeepVectors, UInt64
+from binrag.types import Candidates, Float32, Hit, KeepVectors, Mmr, UInt64
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which documents may be hits: those of a tenant, of all with None, that match, and have one of the ids."""
+
+    tenant: str | None
+    where: Filter | None = None
+    ids: Sequence[str] | None = None
+
+    def rows(self, handle: Handle, reading: Reading, snapshot: Snapshot) -> UInt64 | None:
+        """Return a bitmap of the rows, as `hits_of` takes it."""
+        if snapshot.index is None:
+            return None
+        allowed = handle.columns.allowed(reading, snapshot.index.live, self.tenant, self.where)
+        if self.ids is None:
+            return allowed
+        assert self.tenant is not None
+        named = np.zeros(-(-snapshot.index.n_rows // 64), dtype=np.uint64)
+        rows = np.fromiter(reading.rows_by_id(self.tenant, self.ids), dtype=np.int64)
+        np.bitwise_or.at(named, rows // 64, np.uint64(1) << (rows % 64).astype(np.uint64))
+        return named if allowed is None else named & allowed
 
 
 def search_batch(
-    handle: Handle, queries: Any, k: int, n_candidates: int | None, tenant: str | None, where: Filter | None
+    handle: Handle, queries: Any, k: int, n_candidates: int | None, selection: Selection, diversity: Mmr | None = None
 ) -> list[list[Hit]]:
     """Search for several queries in the same commit's state; see `Store.search_batch`."""
     vectors = _query_vectors(handle, queries)
     with handle.view() as (reading, snapshot):
-        allowed = None
-        if snapshot.index is not None:
-            allowed = handle.columns.allowed(reading, snapshot.index.live, tenant, where)
+        allowed = selection.rows(handle, reading, snapshot)
         found: list[list[Hit]] = []
         left = iter(vectors)
         while tile := list(islice(left, pipeline.TILE * handle.n_threads)):
-            found += hits_of(reading, snapshot, tile, k, n_candidates, handle.keep, handle.n_threads, allowed)
+            found += hits_of(
+                reading, snapshot, tile, k, n_candidates, handle.keep, handle.n_threads, allowed, diversity
+            )
         return found
 
 
@@ -65,6 +89,7 @@ def hits_of(
     keep: KeepVectors,
     n_threads: int,
     allowed: UInt64 | None = None,
+    diversity: Mmr | None = None,
 ) -> list[list[Hit]]:
     """Return each query's hits, best first.
 
@@ -86,6 +111,8 @@ def hits_of(
         Threads that share the scan, at most.
     allowed : uint64 (≥ ceil(n_rows / 64),), optional
         Bitmap of rows that may be hits.
+    diversity : Mmr, optional
+        How hits are chosen among more of them.
 
     Raises
     ------
@@ -99,18 +126,38 @@ def hits_of(
         space.check_dim(vector[None])
     dim = space.dim
     queries = in_threads([partial(space.query, vector) for vector in vectors], n_threads)
-    n_candidates = n_candidates or pipeline.default_candidates(index, k)
+    n_best = k if diversity is None else diversity.pool_of(k)
+    n_candidates = max(n_candidates or pipeline.default_candidates(index, n_best), n_best)
     found = pipeline.retrieve_batch(index, queries, n_candidates, allowed, n_threads=n_threads)
     if keep != "none":
 
         def read(rows: Sequence[int]) -> Float32:
             return decode_vectors(reading.vectors(rows), keep, dim)
 
-        n_reads = pipeline.default_reads(k, space.binarizer.n_bits / dim)
+        n_reads = pipeline.default_reads(n_best, space.binarizer.n_bits / dim)
         found = [
             pipeline.rescore(candidates, query, n_reads, read) for candidates, query in zip(found, queries, strict=True)
         ]
+    if diversity is not None:
+        found = [
+            _diversified(reading, snapshot, candidates.top(n_best), k, keep, diversity.diversity)
+            for candidates in found
+        ]
     return [_hits(reading, candidates.top(k)) for candidates in found]
+
+
+def _diversified(
+    reading: Reading, snapshot: Snapshot, pool: Candidates, k: int, keep: KeepVectors, diversity: float
+) -> Candidates:
+    """Choose k of the candidates, by their kept vectors, or else by what their codes stand for."""
+    space, index = snapshot.space, snapshot.index
+    assert space is not None and index is not None
+    if keep == "none":
+        vectors = pipeline.decode(space.binarizer, index.codes_of(pool.rows))
+    else:
+        vectors = decode_vectors(reading.vectors(pool.rows.tolist()), keep, space.dim)
+    chosen = mmr(pool.scores, vectors, k, diversity)
+    return Candidates(pool.rows[chosen], pool.scores[chosen])
 
 
 def _hits(reading: Reading, best: Candidates) -> list[Hit]:

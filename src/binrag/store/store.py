@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import replace as with_fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy.typing as npt
 
@@ -19,10 +20,11 @@ from binrag.probe import Probe
 from binrag.protocols import Binarizer
 from binrag.storage import Database
 from binrag.store import adding, documents, searching
-from binrag.store.batches import batches, length_of
+from binrag.store.batches import batches, checked_ids, length_of
 from binrag.store.encoding import CheckedEncoder
 from binrag.store.facts import info_of, stats_of
 from binrag.store.handle import Handle, checked_tenant
+from binrag.store.ledger import Ledger
 from binrag.store.progress import progress_of
 from binrag.store.recoding import BinarizerLike, recode
 from binrag.store.sampled import PROBE, KnownGain, Sample
@@ -38,6 +40,7 @@ from binrag.types import (
     Hit,
     KeepVectors,
     Metadata,
+    Mmr,
     Mode,
     Progress,
     StoreInfo,
@@ -53,7 +56,8 @@ Where: TypeAlias = Filter | Mapping[str, Any] | None
 class Store:
     """Documents, their codes and their vectors, in one file.
 
-    Make one with `Store.open`. A store may be used from any thread; it is a context manager that closes itself.
+    Make one with `Store.open`. A store may be used from any thread; it is a context manager that closes itself. A copy,
+    and what comes out of a pickle, is another handle on the same file, opened anew by its path.
     """
 
     def __init__(self, handle: Handle) -> None:
@@ -156,6 +160,11 @@ class Store:
         """The file."""
         return self._handle.database.path
 
+    @property
+    def mode(self) -> Literal["r", "rw"]:
+        """What the store is open for: reading, or reading and writing."""
+        return "rw" if self._handle.database.writable else "r"
+
     def add(
         self,
         texts: Iterable[str | None] | None = None,
@@ -224,8 +233,10 @@ class Store:
         k: int = 10,
         *,
         where: Where = None,
+        ids: Iterable[str] | None = None,
         tenant: Tenant = None,
         n_candidates: int | None = None,
+        diversity: Mmr | None = None,
     ) -> list[Hit]:
         """Find the documents most similar to a query.
 
@@ -238,22 +249,29 @@ class Store:
         where : dict or Filter, optional
             What a document's metadata must be, such as ``{"year": {"$gte": 2020}}``; it is decided for all documents
             before any is compared with the query. See ``docs/filters.md``.
+        ids : list of str, optional
+            Only these documents may be hits; unknown ids are no error. With `where`, both must hold.
         tenant : str, ALL_TENANTS or None
             Whose documents to look at. By default those of the handle's tenant, else of the unnamed one.
         n_candidates : int, optional
             How many rows the scan hands on to be scored by the float query; at least k. More find more
             of what float32 would find, and take longer.
+        diversity : Mmr, optional
+            Choose the hits among more of them so that they are not all alike.
 
         Returns
         -------
         list of Hit
-            Best first; ties in the order the documents were added.
+            Best first; ties in the order the documents were added. With `diversity`, in the order chosen.
 
         Raises
         ------
         InvalidInput, InvalidFilter, InvalidVector, DimensionMismatch, EncoderMismatch, StoreClosed, CorruptStore
         """
-        return self.search_batch(cast(list[str], [query]), k, where=where, tenant=tenant, n_candidates=n_candidates)[0]
+        queries = cast(list[str], [query])
+        return self.search_batch(
+            queries, k, where=where, ids=ids, tenant=tenant, n_candidates=n_candidates, diversity=diversity
+        )[0]
 
     def search_batch(
         self,
@@ -261,8 +279,10 @@ class Store:
         k: int = 10,
         *,
         where: Where = None,
+        ids: Iterable[str] | None = None,
         tenant: Tenant = None,
         n_candidates: int | None = None,
+        diversity: Mmr | None = None,
     ) -> list[list[Hit]]:
         """Search for several queries in the same commit's state.
 
@@ -270,7 +290,7 @@ class Store:
         ----------
         queries : list of str, or float (n, dim)
             The queries.
-        k, where, tenant, n_candidates
+        k, where, ids, tenant, n_candidates, diversity
             As in `search`, for each query.
 
         Returns
@@ -280,8 +300,11 @@ class Store:
         """
         k = checked_count("k", k)
         n_candidates = checked_candidates(k, n_candidates)
-        whose = self._handle.tenants(tenant)
-        return searching.search_batch(self._handle, queries, k, n_candidates, whose, _filter(where))
+        if diversity is not None and not isinstance(diversity, Mmr):
+            raise InvalidInput(f"diversity is {diversity!r}, expected binrag.Mmr(…) or None")
+        names = None if ids is None else checked_ids(ids)
+        selection = searching.Selection(self._whose(ids, tenant), _filter(where), names)
+        return searching.search_batch(self._handle, queries, k, n_candidates, selection, diversity)
 
     def get(self, ids: Iterable[str], *, tenant: str | None = None) -> list[Document]:
         """Return a tenant's documents of these ids, in this order; ids that are not in the store are skipped.
@@ -407,6 +430,22 @@ class Store:
         with self._handle.database.transaction():
             yield
         adding.fit_if_due(self._handle, None)
+
+    def ledger(self, namespace: str, *, tenant: str | None = None) -> Ledger:
+        """Return the keys that an indexer has written under a name, which are kept in the same file.
+
+        For whoever has to know on a later run what is in the store already, and what is to leave it. A backup and a
+        compaction keep it; an export does not.
+
+        Parameters
+        ----------
+        namespace : str
+            A name of the indexer's choice.
+        tenant : str, optional
+            Whose entries these are. By default the handle's tenant, else the unnamed one.
+        """
+        handle = self._handle
+        return Ledger(handle.database, handle.one_tenant(tenant), namespace)
 
     def refresh(self) -> int:
         """Load what other handles committed, as a search does by itself; return the generation now in view."""
@@ -614,6 +653,12 @@ class Store:
         """Close the store; again is no error. With the last handle, one file is left."""
         self._handle.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self.path, self.mode, self._handle.encoder.encoder, self._handle.options)
+
+    def __deepcopy__(self, memo: object) -> Store:
+        return copy(self)
+
     def __enter__(self) -> Store:
         return self
 
@@ -628,6 +673,10 @@ class Store:
     def __del__(self) -> None:
         with suppress(Exception):
             self.close()
+
+
+def _reopened(path: Path, mode: Mode, encoder: Any, options: dict[str, Any]) -> Store:
+    return Store.open(path, mode, encoder=encoder, **options)
 
 
 def _filter(where: Where) -> Filter | None:
