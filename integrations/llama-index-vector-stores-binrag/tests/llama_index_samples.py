@@ -54,6 +54,8 @@ def means(one: MetadataFilter | MetadataFilters, metadata: dict[str, Any]) -> bo
         return stored is None or stored in ("", [])
     if stored is None:
         return name in ("NE", "NIN")
+    if name.startswith("TEXT") and not isinstance(stored, str):
+        return False
     try:
         return {
             "EQ": lambda: stored == value,
@@ -67,8 +69,8 @@ def means(one: MetadataFilter | MetadataFilters, metadata: dict[str, Any]) -> bo
             "ANY": lambda: any(item in stored for item in value),
             "ALL": lambda: all(item in stored for item in value),
             "CONTAINS": lambda: value in stored,
-            "TEXT_MATCH": lambda: isinstance(stored, str) and isinstance(value, str) and value in stored,
-            "TEXT_MATCH_INSENSITIVE": lambda: isinstance(stored, str) and str(value).lower() in stored.lower(),
+            "TEXT_MATCH": lambda: isinstance(value, str) and value in stored,
+            "TEXT_MATCH_INSENSITIVE": lambda: isinstance(value, str) and value.lower() in stored.lower(),
         }[name]()
     except TypeError:
         return False

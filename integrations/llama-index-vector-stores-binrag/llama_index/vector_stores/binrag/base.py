@@ -96,7 +96,7 @@ class BinragVectorStore(ThreadedVectorStore):
         if store is not None:
             if handle != _DEFAULTS or any(setting is not None for setting in file.values()):
                 raise InvalidInput("got settings beside an open store; give them to binrag.Store.open instead")
-            handle = {name: getattr(store, name) for name in _DEFAULTS}
+            handle = {"mode": store.mode, **store.options}
         super().__init__(**{"path": os.fspath(path), **handle, **fields})
         self._store = Store.open(path, **handle, **file) if store is None else store
 
