@@ -70,6 +70,7 @@ from binrag.types import (
     Repair,
     StoreInfo,
     StoreStats,
+    Tenant,
     Training,
     TrainingGain,
 )
@@ -132,6 +133,7 @@ __all__ = [
     "StoreLocked",
     "StoreNotFound",
     "StoreStats",
+    "Tenant",
     "TextMatch",
     "Training",
     "TrainingError",

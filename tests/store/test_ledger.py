@@ -51,7 +51,7 @@ def test_it_is_a_dict_from_key_to_group_and_time(tmp_path_factory, clock, steps,
         ledger = store.ledger("pages")
         if kind == "put":
             clock[0] += tick  # a clock may go back
-            newest = max([clock[0], *(moment for _, moment in expected.values())])
+            newest = max([clock[0], *(round(moment + 1e-6, 6) for _, moment in expected.values())])
             ledger.put(keys, [group] * len(keys))
             expected |= dict.fromkeys(keys, (group, newest))
         elif kind == "delete":
@@ -62,7 +62,7 @@ def test_it_is_a_dict_from_key_to_group_and_time(tmp_path_factory, clock, steps,
             store = Store.open(path)
     ledger, other = store.ledger("pages"), store.ledger("others")
     assert ledger.exists(KEYS) == [key in expected for key in KEYS]
-    assert ledger.time() == max([clock[0], *(moment for _, moment in expected.values())])
+    assert ledger.time() == max([clock[0], *(round(moment + 1e-6, 6) for _, moment in expected.values())])
     assert other.keys() == store.ledger("pages", tenant="acme").keys() == []
     wanted = [None] if groups is None else dict.fromkeys(groups)
 
@@ -89,6 +89,22 @@ def test_times_are_those_of_the_clock(store):
     assert before - 0.001 <= ledger.time() <= time.time() + 0.001
     assert ledger.keys(before=before) == []
     assert ledger.keys(after=before - 1) == ["k"]
+
+
+def test_a_deleted_document_is_no_entry(store):
+    store.add(vectors=np.eye(4), ids=list("abcd"), metadata=[{"n": i} for i in range(4)])
+    store.add(vectors=np.eye(4), ids=list("abcd"), tenant="acme")
+    for namespace, tenant in (("pages", None), ("others", None), ("pages", "acme")):
+        store.ledger(namespace, tenant=tenant).put(["a", "b", "c", "x"])
+    with pytest.raises(RuntimeError), store.transaction():
+        store.delete(["a"])
+        raise RuntimeError
+    assert store.ledger("pages").exists(["a"]) == [True]
+    store.delete(["a", "x", "none"])
+    store.delete(where={"n": 1})
+    store.add(vectors=np.eye(4)[:1], ids=["c"])  # replaced, not deleted
+    for namespace, tenant, left in (("pages", None, "cx"), ("others", None, "cx"), ("pages", "acme", "abcx")):
+        assert store.ledger(namespace, tenant=tenant).keys() == list(left)
 
 
 def test_many_keys(store):

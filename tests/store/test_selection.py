@@ -114,7 +114,7 @@ def test_a_copy_has_the_same_settings(tmp_path, copied):
         other.add(["text"], vectors=[[1.0, 2.0]], ids=["a"])
         assert store.get(["a"])[0].tenant == "acme"
         assert other.mode == "rw"
-        assert other._handle.options == store._handle.options
+        assert other.options == store.options
 
 
 def test_a_deep_copy_shares_the_encoder(store):

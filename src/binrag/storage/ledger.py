@@ -69,7 +69,7 @@ class LedgerTable:
         """Write entries, a key and its group, under a time in microseconds; those of the same keys are replaced."""
         insert = """
             INSERT INTO ledger (tenant, namespace, key, group_id, updated, checksum) VALUES (?, ?, ?, ?, ?, ?)
-            ON CONFLICT (tenant, namespace, key) DO UPDATE
+            ON CONFLICT (tenant, key, namespace) DO UPDATE
             SET group_id = excluded.group_id, updated = excluded.updated, checksum = excluded.checksum
         """
         fields = ((*self._own, key, group, updated) for key, group in entries)
@@ -82,6 +82,13 @@ class LedgerTable:
             query = f"DELETE FROM ledger WHERE tenant = ? AND namespace = ? AND key IN ({marks})"
             n_deleted += self._connection.execute(query, (*self._own, *some)).rowcount
         return n_deleted
+
+
+def forget(writing: Writing, rows: Sequence[int]) -> None:
+    """Delete the entries, of all namespaces, whose keys are the ids of the documents of these rows."""
+    for some, marks in chunks(rows):
+        documents = f"SELECT tenant, id FROM documents WHERE row IN ({marks})"
+        writing._connection.execute(f"DELETE FROM ledger WHERE (tenant, key) IN ({documents})", some)
 
 
 def copy_entries(writing: Writing, entries: Iterable[tuple[str, str, str, str | None, int]]) -> None:

@@ -76,7 +76,7 @@ TABLES = (
         group_id TEXT,
         updated INTEGER NOT NULL,
         checksum INTEGER NOT NULL,
-        UNIQUE (tenant, namespace, key)
+        UNIQUE (tenant, key, namespace)
     )
     """,
     "CREATE INDEX ledger_by_group ON ledger (tenant, namespace, group_id)",

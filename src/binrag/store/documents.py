@@ -8,6 +8,7 @@ from typing import Any
 from binrag.errors import InvalidInput, VectorsUnavailable
 from binrag.filters import Filter, matches
 from binrag.storage import Writing
+from binrag.storage.ledger import forget
 from binrag.storage.records import pack_metadata
 from binrag.storage.vectors import decode_vectors
 from binrag.store import paging, writer
@@ -62,6 +63,7 @@ def delete(handle: Handle, ids: Iterable[str] | None, tenant: str | None, where:
     names = _names(handle, ids, where)
     with handle.database.writing() as writing:
         rows = _chosen(handle, writing, names, tenant, where)
+        forget(writing, rows)
         writer.remove_rows(writing, rows)
         return len(rows)
 

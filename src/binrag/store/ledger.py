@@ -20,7 +20,9 @@ class Ledger:
     """Keys that an indexer has written, each with a group and a time; see `Store.ledger`.
 
     What is put, and what is deleted, commits with the documents of the same `Store.transaction`, and by itself outside
-    of one. Inside a transaction its own changes are seen.
+    of one. Inside a transaction its own changes are seen. `Store.delete` deletes, in its own commit, the entries that
+    have a document's id as their key: whoever puts keys after the documents can miss a document, but no entry is left
+    of one that is gone.
     """
 
     def __init__(self, database: Database, tenant: str, namespace: str) -> None:
@@ -34,7 +36,7 @@ class Ledger:
         return self._namespace
 
     def time(self) -> float:
-        """Return the time that an entry put now would have: seconds since 1970, never before that of another entry."""
+        """Return the time that an entry put now would have: seconds since 1970, after that of every other entry."""
         with self._database.reading(own_writes=True) as reading:
             return self._now(reading) / _MICROSECONDS
 
@@ -118,7 +120,7 @@ class Ledger:
         return LedgerTable(reading, self._tenant, self._namespace)
 
     def _now(self, reading: Reading) -> int:
-        return max(time.time_ns() // 1000, self._table(reading).newest())
+        return max(time.time_ns() // 1000, self._table(reading).newest() + 1)
 
     def __repr__(self) -> str:
         return f"Ledger({str(self._database.path)!r}, {self._namespace!r})"

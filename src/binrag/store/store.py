@@ -161,6 +161,11 @@ class Store:
         return self._handle.database.path
 
     @property
+    def options(self) -> dict[str, Any]:
+        """What else this handle was opened with: ``lock_timeout``, ``durability``, ``n_threads``, ``tenant``."""
+        return self._handle.options
+
+    @property
     def mode(self) -> Literal["r", "rw"]:
         """What the store is open for: reading, or reading and writing."""
         return "rw" if self._handle.database.writable else "r"
@@ -663,7 +668,7 @@ class Store:
         self._handle.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (self.path, self.mode, self._handle.encoder.encoder, self._handle.options)
+        return _reopened, (self.path, self.mode, self._handle.encoder.encoder, self.options)
 
     def __deepcopy__(self, memo: object) -> Store:
         return copy(self)
