@@ -43,8 +43,8 @@ def to_filter(filters: MetadataFilters | None) -> Filter | None:
     Returns
     -------
     Filter or None
-        None where nothing is asked for. Its paths are the filters' keys. A key that has dots names the metadata of that key; where there is none, what
-        is under the dotted path in nested metadata.
+        None where nothing is asked for. Its paths are the filters' keys: a key that has dots names the metadata of that
+        key; where there is none, what is under the dotted path in nested metadata.
 
     Raises
     ------

@@ -57,7 +57,7 @@ def answer(
         Neither embedding, text nor restriction; what `binrag.Store.search` raises.
     """
     check(query, options)
-    where, ids = _where(query, options), list(query.node_ids or ()) or None
+    where, ids = _where(query, options), query.node_ids or None
     wanted: Any = text if query.query_embedding is None else query.query_embedding
     if wanted is not None:
         hits = store.search(
@@ -75,9 +75,11 @@ def answer(
         )
     if query.mode == VectorStoreQueryMode.MMR or (where is None and ids is None):
         raise InvalidInput(
-            "the query is empty: it has no embedding, and in mode DEFAULT filters, doc_ids or node_ids would do without "
+            "the query is empty: it has no embedding, and in mode DEFAULT filters, doc_ids or node_ids do without "
             "one; set query_embedding, or use BinragRetriever, which encodes texts"
         )
+    if query.similarity_top_k < 1:
+        raise InvalidInput(f"similarity_top_k is {query.similarity_top_k!r}, expected an integer of at least 1")
     found = store.iter(where=where, tenant=tenant) if ids is None else store.get(ids, where=where, tenant=tenant)
     nodes = [node_of(document) for document in islice(found, query.similarity_top_k)]
     return VectorStoreQueryResult(nodes=nodes, similarities=None, ids=[node.node_id for node in nodes])
