@@ -412,6 +412,21 @@ def test_a_shallow_copy_shares_the_store(filled: BinragVectorStore, copied: Any)
     assert copied(filled).client is filled.client
 
 
+def encode(texts: list[str]) -> list[list[float]]:
+    return [WORDS.get(text, [0.1, 0.1, 1.0]) for text in texts]
+
+
+@pytest.mark.parametrize("copied", [_by_pickle, copy.deepcopy])
+def test_a_copy_keeps_all_that_a_given_store_was_opened_with(tmp_path: Path, copied: Any) -> None:
+    with Store.open(tmp_path / "kb.binrag", encoder=encode, lock_timeout=3.0) as store:
+        given = BinragVectorStore(store=store)
+        given.add([node_of_word("cat"), node_of_word("dog")])
+        other = copied(given)
+    assert (other.mode, other.client.mode, other.client.options["lock_timeout"]) == ("rw", "rw", 3.0)
+    assert [hit.id for hit in other.client.search("dog", 1)] == ["id-dog"]
+    other.client.close()
+
+
 def test_a_pickle_does_not_make_a_store_that_is_gone(filled: BinragVectorStore) -> None:
     pickled = pickle.dumps(filled)
     filled.client.close()
