@@ -47,7 +47,8 @@ Tenant: TypeAlias = str | AllTenants | None
 class Mmr:
     """Maximal marginal relevance: hits that are similar to the query, and not to each other.
 
-    See `binrag.ranking.diversify.mmr` for the formula.
+    See `binrag.ranking.diversify.mmr` for the formula. Hits are compared by their kept vectors; with
+    ``keep_vectors="none"`` these are made from the codes, which takes longer than the search itself.
 
     Parameters
     ----------

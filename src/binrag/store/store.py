@@ -19,7 +19,7 @@ from binrag.filters import Filter, parse
 from binrag.probe import Probe
 from binrag.protocols import Binarizer
 from binrag.storage import Database
-from binrag.store import adding, documents, searching
+from binrag.store import adding, adopting, documents, searching
 from binrag.store.batches import batches, checked_ids, length_of
 from binrag.store.encoding import CheckedEncoder
 from binrag.store.facts import info_of, stats_of
@@ -451,6 +451,25 @@ class Store:
         """
         handle = self._handle
         return Ledger(handle.database, handle.one_tenant(tenant), namespace)
+
+    def record_encoder(self) -> None:
+        """Record this handle's encoder as the one that made the vectors that were, or are to be, given.
+
+        The first text that is encoded does so by itself. Without a record any encoder of the same dimension may ask a
+        store, and codes of ``binarizer="auto"`` are not those that come with binrag for it. Before the first vector
+        nothing is compared; after it, the texts of 20 documents are encoded and compared with their vectors. Codes that
+        are there stay as they are.
+
+        Raises
+        ------
+        EncoderMismatch
+            There is no encoder; or vectors, or the encoder on record, are not its own. Nothing was recorded.
+        VectorsUnavailable
+            There are vectors, but no document with a text to compare them by.
+        ReadOnlyStore, StoreLocked, StorageFull
+        """
+        self._handle.check_whole("record_encoder")
+        adopting.record_encoder(self._handle)
 
     def refresh(self) -> int:
         """Load what other handles committed, as a search does by itself; return the generation now in view."""
