@@ -20,12 +20,13 @@ from binrag.types import Document, Float32
 _PAGE = 256
 
 
-def get(handle: Handle, ids: Iterable[str], tenant: str) -> list[Document]:
+def get(handle: Handle, ids: Iterable[str], tenant: str, where: Filter | None) -> list[Document]:
     """Return the documents of these ids; see `Store.get`."""
     names = checked_ids(ids)
     with handle.database.reading(own_writes=True) as reading:
         found = reading.documents_by_id(tenant, names)
-    return [found[name] for name in names if name in found]
+    allowed = {name for name, document in found.items() if where is None or matches(where, document.metadata)}
+    return [found[name] for name in names if name in allowed]
 
 
 def vectors(handle: Handle, ids: Iterable[str], tenant: str) -> dict[str, Float32]:
