@@ -14,9 +14,11 @@ from langchain_binrag.vectorstores import BinragVectorStore
 class BinragRecordManager(RecordManager):
     """What `langchain_core.indexing.index` has written to a store, kept in the same file.
 
-    ``with store.transaction(): index(…)`` makes documents and records one commit. Without it `index` commits them one
-    after the other, documents first, and a deletion takes the records along: a process that dies between has to
-    add documents again, and loses none.
+    ``with store.transaction(): index(…)`` makes documents and records one commit, and holds the store locked for other
+    writers while texts are encoded. Without it `index` commits batches, documents first and then their records, and a
+    deletion takes records along: a process that dies between has to add documents again, and loses none. Those that
+    it added last may be in the store without a record; they are cleaned up if they are seen again and left out later.
+    `aindex` does not take part in a transaction, which belongs to a thread.
 
     Parameters
     ----------
