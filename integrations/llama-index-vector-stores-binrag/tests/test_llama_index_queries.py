@@ -140,7 +140,8 @@ def test_mmr_chooses_what_llama_index_chooses(store: BinragVectorStore, threshol
     _, theirs = get_top_k_mmr_embeddings(
         QUERY, [embeddings[id_] for id_ in first], None, 2, embedding_ids=first, mmr_threshold=threshold
     )
-    assert chosen[:2] == theirs[:k]  # from the third on, LlamaIndex's store compares with the last chosen only
+    if threshold:  # earlier versions of LlamaIndex take 0 for 0.5
+        assert chosen[:2] == theirs[:k]  # from the third on, it compares with the last chosen only
 
 
 @pytest.mark.parametrize(

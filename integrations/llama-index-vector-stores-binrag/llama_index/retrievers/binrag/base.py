@@ -14,7 +14,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQuery, VectorStoreQueryMode
 from llama_index.vector_stores.binrag.queries import answer, check
 
-from binrag import ALL_TENANTS, Filter, InvalidInput, Store, UnsupportedMode
+from binrag import Filter, InvalidInput, Store, UnsupportedMode
 
 
 class BinragRetriever(BaseRetriever):
@@ -76,24 +76,31 @@ class BinragRetriever(BaseRetriever):
     ) -> None:
         if (path is None) == (store is None):
             raise InvalidInput("BinragRetriever needs either path=… or store=…, and not both")
-        if encoder is not None and store is not None:
+        if encoder is not None and path is None:
             raise InvalidInput("got encoder beside an open store; give it to binrag.Store.open instead")
         if encoder is not None and embed_model is not None:
             raise InvalidInput("got encoder and embed_model, and both encode queries; leave one of them out")
-        if tenant is ALL_TENANTS:
-            raise InvalidInput("tenant is ALL_TENANTS, and a node's id names one node of one tenant; name it")
+        if tenant is not None and not isinstance(tenant, str):
+            raise InvalidInput(f"tenant is {tenant!r}, expected the name of one: ids name nodes of one tenant")
         super().__init__(**kwargs)
         self.similarity_top_k = similarity_top_k
         self._mode = VectorStoreQueryMode(vector_store_query_mode)
-        self._filters, self._options = filters, dict(vector_store_kwargs or {})
-        if filters is not None and not isinstance(filters, MetadataFilters):
-            self._filters, self._options = None, {"where": filters, **self._options}
+        self._filters, self._options = None, dict(vector_store_kwargs or {})
+        if filters is None or isinstance(filters, MetadataFilters):
+            self._filters = filters
+        elif "where" in self._options:
+            raise InvalidInput("got filters, and where in vector_store_kwargs; put all conditions into one of them")
+        else:
+            self._options["where"] = filters
         self._node_ids, self._doc_ids, self._tenant = node_ids, doc_ids, tenant
         check(self._query(None), self._options)
         self._embed_model = (
             None if embed_model is None else resolve_embed_model(embed_model, callback_manager=self.callback_manager)
         )
-        self._store = Store.open(path, "r", encoder=encoder) if store is None else store
+        if store is None:
+            assert path is not None
+            store = Store.open(path, "r", encoder=encoder)
+        self._store = store
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         embedding = query_bundle.embedding
@@ -110,9 +117,8 @@ class BinragRetriever(BaseRetriever):
     def _answer(self, query_bundle: QueryBundle, embedding: Sequence[float] | None) -> list[NodeWithScore]:
         text = None if embedding is not None else _text_of(query_bundle)
         found = answer(self._store, self._query(embedding), self._options, text=text, tenant=self._tenant)
-        nodes = found.nodes or []
-        scores = found.similarities or [None] * len(nodes)
-        return [NodeWithScore(node=node, score=score) for node, score in zip(nodes, scores, strict=True)]
+        scores: Sequence[float | None] = found.similarities or [None] * len(found.nodes or [])
+        return [NodeWithScore(node=node, score=score) for node, score in zip(found.nodes or [], scores, strict=True)]
 
     def _query(self, embedding: Any) -> VectorStoreQuery:
         return VectorStoreQuery(

@@ -91,8 +91,8 @@ class BinragVectorStore(ThreadedVectorStore):
             path = store.path
         elif store is not None or path is None:
             raise InvalidInput("BinragVectorStore needs either path=… or store=…, and not both")
-        handle = dict(zip(_DEFAULTS, (mode, tenant, durability, lock_timeout, n_threads), strict=True))
-        file = dict(zip(_OF_FILE, (binarizer, code_bytes, dim, keep_vectors, seed, auto_fit), strict=True))
+        handle = dict[str, Any](zip(_DEFAULTS, (mode, tenant, durability, lock_timeout, n_threads), strict=True))
+        file = dict[str, Any](zip(_OF_FILE, (binarizer, code_bytes, dim, keep_vectors, seed, auto_fit), strict=True))
         if store is not None:
             if handle != _DEFAULTS or any(setting is not None for setting in file.values()):
                 raise InvalidInput("got settings beside an open store; give them to binrag.Store.open instead")

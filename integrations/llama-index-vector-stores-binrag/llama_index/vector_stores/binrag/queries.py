@@ -117,18 +117,20 @@ def check(query: VectorStoreQuery, options: Mapping[str, Any]) -> None:
 
 def _where(query: VectorStoreQuery, options: Mapping[str, Any]) -> Filter | Mapping[str, Any] | None:
     """Return the condition that `filters`, `doc_ids` and the option `where` come to; None where there is none."""
-    where = options.get("where")
+    where, doc_ids = options.get("where"), query.doc_ids
     if query.filters is not None and where is not None:
         raise InvalidInput("got filters in the query and where beside it; put all conditions into one of them")
     if query.filters is not None:
         where = to_filter(query.filters)
-    if query.doc_ids is None:
-        return where
-    if where is None:
-        return binrag.In("ref_doc_id", query.doc_ids)
+    if doc_ids is None or where is None:
+        return where if doc_ids is None else _of_documents(doc_ids)
     if isinstance(where, Mapping):
-        return {"$and": [where, {"ref_doc_id": {"$in": list(query.doc_ids)}}]}
-    return binrag.And(where, binrag.In("ref_doc_id", query.doc_ids))
+        return {"$and": [where, {"ref_doc_id": {"$in": doc_ids}}]}
+    return binrag.And(where, _of_documents(doc_ids))
+
+
+def _of_documents(doc_ids: Any) -> Filter:
+    return binrag.In("ref_doc_id", doc_ids)
 
 
 def _diversity(query: VectorStoreQuery, options: Mapping[str, Any]) -> Mmr | None:
