@@ -114,7 +114,7 @@ def test_a_text_that_fits_is_one_chunk_and_line_ends_are_all_the_same():
 def test_sections_of_markdown_are_found_outside_of_code_and_front_matter():
     filler = "word " * 18
     text = (
-        "---\ntitle: no heading\n---\n\nGuide\n=====\n\n## *Install* [it](x.md) {#i}\n\n"
+        "---\n# no heading\ntitle: x\n---\n\nGuide\n=====\n\n## *Install* [it](x.md) {#i}\n\n"
         f"{filler}\n\n~~~\n# no\n```\n## no\n~~~\n\n### Deep ##\n{filler}\n- item\n---\n\n#no\n\n# End\n{filler}"
     )
     chunks = split(text, "markdown", 200)
@@ -127,7 +127,7 @@ def test_sections_of_markdown_are_found_outside_of_code_and_front_matter():
     assert chunks[1].text.startswith("Guide\n=====\n\n## *Install*"), "a heading without text goes with the next"
     assert chunks[2].text.startswith("Guide > Install it\n\n### Deep ##\n")
     assert chunks[2].excerpt.endswith("#no")
-    assert [(chunk.start_line, chunk.end_line) for chunk in chunks] == [(1, 3), (5, 16), (18, 23), (25, 26)]
+    assert [(chunk.start_line, chunk.end_line) for chunk in chunks] == [(1, 4), (6, 17), (19, 24), (26, 27)]
 
 
 def test_later_chunks_of_a_section_begin_with_all_its_headings():
@@ -135,6 +135,23 @@ def test_later_chunks_of_a_section_begin_with_all_its_headings():
     assert chunks[0].text.startswith("# A\n\n## B\n\none two.")
     assert all(chunk.text.startswith("A > B\n\none two.") for chunk in chunks[1:])
     assert {chunk.heading for chunk in chunks} == {("A", "B")}
+
+
+def test_a_heading_stays_with_the_paragraph_after_it():
+    found = shown(f"{'word ' * 15}\n\n# Heading\n\n{'x' * 95}\n\nmore", "markdown", 100)
+    assert found[1][1].startswith("# Heading\n\nxxx")
+
+
+@pytest.mark.parametrize("n", [45, 49, 50, 51, 60])
+def test_a_chunk_may_be_as_long_as_was_asked_for(n):
+    text = "a" * 49 + " " + "b" * n
+    assert [chunk.text for chunk in split(text, "text", 100)] == ([text] if n <= 50 else text.split())
+
+
+def test_what_is_indented_stays_with_what_it_belongs_to():
+    items = [f"- item {i}\n\n  {'word ' * 11}\n" for i in range(6)]
+    for excerpt in (excerpt for _, excerpt in shown("\n".join(items), "markdown", 120)):
+        assert excerpt.count("- item") == excerpt.count("  word") == 1
 
 
 def test_long_headings_leave_room_for_the_text():
@@ -147,7 +164,7 @@ def test_sections_of_rst_are_found_by_their_underlines():
     filler = "word " * 18
     text = (
         f"=====\nTitle\n=====\n\n{filler}\n\nOne\n---\n{filler}::\n\n    Code\n    ====\n\n"
-        f"Two\n~~~\n{filler}\n\n----\n\n.. note\n-------\n\nThree\n-----\n{filler}"
+        f"Two\n~~~\n{filler}\n\n----\n\nmore\nno title\n--------\n\n.. note\n-------\n\nThree\n-----\n{filler}"
     )
     assert [heading for heading, _ in shown(text, "rst", 180)] == [
         "Title", "Title > One", "Title > One > Two", "Title > Three",
@@ -209,6 +226,14 @@ def test_functions_of_python_keep_their_decorators_and_comments():
     assert texts[5].startswith("class A\n\n    @property")
 
 
+def test_the_first_method_of_a_class_keeps_its_decorator():
+    text = "class A:\n    # why\n    @property\n" + "\n\n".join(
+        f"    def m{i}(self):\n        return {i}" for i in range(3)
+    )
+    headings = [heading for heading, _ in shown(text, "python", 100)]
+    assert headings == ["class A > def m0", "class A > def m1", "class A > def m2"]
+
+
 def test_small_classes_are_one_chunk_and_long_functions_are_cut_at_blank_lines():
     body = "\n\n".join(f"    a{i} = {i}\n    b{i} = a{i}" for i in range(20))
     text = f"class A:\n    def m(self): ...\n    def n(self): ...\n\n\ndef long():\n{body}\n"
@@ -250,6 +275,14 @@ def f():
     assert code.start_line <= 9 <= 11 <= code.end_line
 
 
+def test_lines_of_code_in_html_are_those_of_the_page():
+    code = "".join(f"line <b>{i}</b>\n" for i in range(1, 31))
+    chunks = split(f"<p>\n<pre>\n\n\n{code}</pre>\n<p>a\nb</p>", "html", 100)
+    assert all(chunk.excerpt.startswith(f"line {chunk.start_line - 4}\n") for chunk in chunks[:-1])
+    assert all(f"line {chunk.end_line - 4}\n" in f"{chunk.excerpt}\n" for chunk in chunks[:-1])
+    assert (chunks[-1].excerpt[-3:], chunks[-1].end_line) == ("a b", 37)
+
+
 def test_a_page_with_an_h1_needs_no_title():
     (chunk,) = split("<title>T - site</title>\n<h1>T</h1><p>x", "html")
     assert chunk.text == "T\n\nx"
@@ -273,8 +306,9 @@ def test_long_paragraphs_are_cut_at_sentences_lists_at_items_and_the_rest_at_wor
 
 
 def test_there_are_no_tiny_rests_of_a_paragraph():
-    lines = "\n".join(f"value number {i} = {i}" for i in range(53))
-    lengths = [len(chunk.excerpt) for chunk in split(f"def f():\n    x = [\n{lines}\n]", "python", 400)]
+    lines = "\n".join(f"value number {i:02} = {i:02}" for i in range(33))
+    lengths = [len(chunk.excerpt) for chunk in split(f"x = [\n{lines}\n]", "python", 400)]
+    assert lengths[0] > 380
     assert min(lengths) > 100
 
 
