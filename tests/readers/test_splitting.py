@@ -54,7 +54,7 @@ def squeezed(text):
 
 @pytest.mark.parametrize("kind", ["text", "markdown", "rst", "python"])
 @given(data=st.data(), chunk=st.integers(100, 400))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_nothing_is_lost_nothing_is_too_long_and_lines_are_right(kind, data, chunk):
     text = data.draw(texts(kind))
     chunks = split(text, kind, chunk)
@@ -72,7 +72,7 @@ def test_nothing_is_lost_nothing_is_too_long_and_lines_are_right(kind, data, chu
 
 
 @given(text=texts("html"), chunk=st.integers(100, 400))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_html_is_split(text, chunk):
     chunks = split(text, "html", chunk)
     assert all(len(piece.text) <= chunk and "no" not in piece.excerpt.split() for piece in chunks)
@@ -81,7 +81,7 @@ def test_any_html_is_split(text, chunk):
 
 @pytest.mark.parametrize("kind", ["text", "markdown", "rst", "python"])
 @given(data=st.data(), chunk=st.integers(100, 400))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_what_is_put_at_the_end_leaves_all_but_the_last_chunks_as_they_were(kind, data, chunk):
     before = data.draw(st.lists(st.sampled_from(PARAGRAPHS[kind]), max_size=12))
     after = data.draw(st.lists(st.sampled_from(PARAGRAPHS[kind]), min_size=1, max_size=4))
@@ -138,8 +138,9 @@ def test_later_chunks_of_a_section_begin_with_all_its_headings():
 
 
 def test_a_heading_stays_with_the_paragraph_after_it():
-    found = shown(f"{'word ' * 15}\n\n# Heading\n\n{'x' * 95}\n\nmore", "markdown", 100)
-    assert found[1][1].startswith("# Heading\n\nxxx")
+    text = f"{'word ' * 15}\n\n# A heading of some length\n\n{'word ' * 14}\n\nmore"
+    assert [excerpt.startswith("# A") for _, excerpt in shown(text, "markdown", 110)] == [False, True, False]
+    assert "length\n\nword word" in shown(text, "markdown", 110)[1][1]
 
 
 @pytest.mark.parametrize("n", [45, 49, 50, 51, 60])
@@ -226,12 +227,9 @@ def test_functions_of_python_keep_their_decorators_and_comments():
     assert texts[5].startswith("class A\n\n    @property")
 
 
-def test_the_first_method_of_a_class_keeps_its_decorator():
-    text = "class A:\n    # why\n    @property\n" + "\n\n".join(
-        f"    def m{i}(self):\n        return {i}" for i in range(3)
-    )
-    headings = [heading for heading, _ in shown(text, "python", 100)]
-    assert headings == ["class A > def m0", "class A > def m1", "class A > def m2"]
+def test_a_decorator_at_the_beginning_stays_with_its_function():
+    functions = [f"@d\ndef f{i}():\n    return {'1 + ' * 15}1\n" for i in range(2)]
+    assert [heading for heading, _ in shown("\n".join(functions), "python", 100)] == ["def f0", "def f1"]
 
 
 def test_small_classes_are_one_chunk_and_long_functions_are_cut_at_blank_lines():
@@ -306,9 +304,9 @@ def test_long_paragraphs_are_cut_at_sentences_lists_at_items_and_the_rest_at_wor
 
 
 def test_there_are_no_tiny_rests_of_a_paragraph():
-    lines = "\n".join(f"value number {i:02} = {i:02}" for i in range(33))
+    lines = "\n".join(f"value number {i:02} = {i:02}" for i in range(20))
     lengths = [len(chunk.excerpt) for chunk in split(f"x = [\n{lines}\n]", "python", 400)]
-    assert lengths[0] > 380
+    assert len(lengths) == 2
     assert min(lengths) > 100
 
 
