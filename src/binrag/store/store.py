@@ -311,12 +311,21 @@ class Store:
         selection = searching.Selection(self._whose(ids, tenant), _filter(where), names)
         return searching.search_batch(self._handle, queries, k, n_candidates, selection, diversity)
 
-    def get(self, ids: Iterable[str], *, tenant: str | None = None) -> list[Document]:
+    def get(self, ids: Iterable[str], *, where: Where = None, tenant: str | None = None) -> list[Document]:
         """Return a tenant's documents of these ids, in this order; ids that are not in the store are skipped.
 
         Inside `transaction`, what it has written so far is seen.
+
+        Parameters
+        ----------
+        ids : list of str
+            Their ids.
+        where : dict or Filter, optional
+            What their metadata must be, as in `search`; those that don't match are skipped.
+        tenant : str, optional
+            Whose documents they are; by default those of the handle's tenant, else of the unnamed one.
         """
-        return documents.get(self._handle, ids, self._handle.one_tenant(tenant))
+        return documents.get(self._handle, ids, self._handle.one_tenant(tenant), _filter(where))
 
     def vectors(self, ids: Iterable[str], *, tenant: str | None = None) -> dict[str, Float32]:
         """Return the kept vectors of a tenant's documents, by id; ids that are not in the store are left out.

@@ -4,37 +4,58 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.constants import DEFAULT_SIMILARITY_TOP_K
+from llama_index.core.embeddings.utils import EmbedType, resolve_embed_model
 from llama_index.core.schema import NodeWithScore, QueryBundle
-from llama_index.vector_stores.binrag.base import node_of
+from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQuery, VectorStoreQueryMode
+from llama_index.vector_stores.binrag.queries import answer, check
 
-from binrag import InvalidInput, Store, UnsupportedMode
+from binrag import Filter, InvalidInput, Store, UnsupportedMode
 
 
 class BinragRetriever(BaseRetriever):
-    """Finds nodes in a binrag store, however it was filled, by the store's own encoder and without an index.
+    """Finds nodes in a binrag store, however it was filled, without an index.
+
+    Pickling and deep copies open the file again by its path.
 
     Parameters
     ----------
     path : str or path, optional
         The file, which must exist and is opened for reading; or give `store`.
     encoder : optional
-        What encodes queries, as `binrag.Store.open` takes it: a LlamaIndex embedding model, say; ``"recorded"`` loads
-        the model that the file names.
+        What encodes queries, as `binrag.Store.open` takes it: a model's name, say; ``"recorded"`` loads the model that
+        the file names.
     store : binrag.Store, optional
         An open store, used with the encoder that it was opened with.
+    embed_model : BaseEmbedding or str, optional
+        A LlamaIndex embedding model that makes queries' embeddings, in the place of an encoder: that of the index which
+        filled the store.
     similarity_top_k : int
         How many nodes to return.
+    vector_store_query_mode : str or VectorStoreQueryMode
+        DEFAULT, or MMR: nodes that are similar to the query and not to each other.
+    filters : MetadataFilters, dict or binrag.Filter, optional
+        What a node's metadata must be; a dict is a filter as `binrag.Store.search` takes it.
+    node_ids, doc_ids : list of str, optional
+        The only nodes to return; the only source documents to return nodes of. Empty `node_ids` restrict nothing, empty
+        `doc_ids` match nothing, as with `VectorIndexRetriever`.
+    tenant : str, optional
+        Whose nodes to look at; by default those of the unnamed tenant, or of the one that `store` was opened for.
+    vector_store_kwargs : dict, optional
+        As `BinragVectorStore.query` takes them: ``mmr_threshold``, ``mmr_prefetch_factor``, ``mmr_prefetch_k``,
+        ``n_candidates``.
     **kwargs
         As `BaseRetriever` takes them: ``callback_manager``, ``object_map``, ``objects``, ``verbose``.
 
     Raises
     ------
-    ValueError, FileNotFoundError
-        Not exactly one of `path` and `store`; an encoder beside `store`; what `binrag.Store.open` raises.
+    ValueError, FileNotFoundError, NotImplementedError
+        Not exactly one of `path` and `store`; an encoder beside `store` or `embed_model`; another mode; what
+        `binrag.Store.open` raises.
     """
 
     def __init__(
@@ -43,32 +64,78 @@ class BinragRetriever(BaseRetriever):
         *,
         encoder: Any = None,
         store: Store | None = None,
+        embed_model: EmbedType | None = None,
         similarity_top_k: int = DEFAULT_SIMILARITY_TOP_K,
+        vector_store_query_mode: str | VectorStoreQueryMode = VectorStoreQueryMode.DEFAULT,
+        filters: MetadataFilters | Filter | Mapping[str, Any] | None = None,
+        node_ids: list[str] | None = None,
+        doc_ids: list[str] | None = None,
+        tenant: str | None = None,
+        vector_store_kwargs: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        if store is None and path is not None:
-            store = Store.open(path, "r", encoder=encoder)
-        elif store is None or path is not None:
+        if (path is None) == (store is None):
             raise InvalidInput("BinragRetriever needs either path=… or store=…, and not both")
-        elif encoder is not None:
+        if encoder is not None and path is None:
             raise InvalidInput("got encoder beside an open store; give it to binrag.Store.open instead")
-        self._store = store
-        self.similarity_top_k = similarity_top_k
+        if encoder is not None and embed_model is not None:
+            raise InvalidInput("got encoder and embed_model, and both encode queries; leave one of them out")
+        if tenant is not None and not isinstance(tenant, str):
+            raise InvalidInput(f"tenant is {tenant!r}, expected the name of one: ids name nodes of one tenant")
         super().__init__(**kwargs)
+        self.similarity_top_k = similarity_top_k
+        self._mode = VectorStoreQueryMode(vector_store_query_mode)
+        self._filters, self._options = None, dict(vector_store_kwargs or {})
+        if filters is None or isinstance(filters, MetadataFilters):
+            self._filters = filters
+        elif "where" in self._options:
+            raise InvalidInput("got filters, and where in vector_store_kwargs; put all conditions into one of them")
+        else:
+            self._options["where"] = filters
+        self._node_ids, self._doc_ids, self._tenant = node_ids, doc_ids, tenant
+        check(self._query(None), self._options)
+        self._embed_model = (
+            None if embed_model is None else resolve_embed_model(embed_model, callback_manager=self.callback_manager)
+        )
+        if store is None:
+            assert path is not None
+            store = Store.open(path, "r", encoder=encoder)
+        self._store = store
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        hits = self._store.search(_query_of(query_bundle), self.similarity_top_k)
-        return [NodeWithScore(node=node_of(hit), score=hit.score) for hit in hits]
+        embedding = query_bundle.embedding
+        if embedding is None and self._embed_model is not None and query_bundle.embedding_strs:
+            embedding = self._embed_model.get_agg_embedding_from_queries(query_bundle.embedding_strs)
+        return self._answer(query_bundle, embedding)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return await asyncio.to_thread(self._retrieve, query_bundle)
+        embedding = query_bundle.embedding
+        if embedding is None and self._embed_model is not None and query_bundle.embedding_strs:
+            embedding = await self._embed_model.aget_agg_embedding_from_queries(query_bundle.embedding_strs)
+        return await asyncio.to_thread(self._answer, query_bundle, embedding)
+
+    def _answer(self, query_bundle: QueryBundle, embedding: Sequence[float] | None) -> list[NodeWithScore]:
+        text = None if embedding is not None else _text_of(query_bundle)
+        found = answer(self._store, self._query(embedding), self._options, text=text, tenant=self._tenant)
+        scores: Sequence[float | None] = found.similarities or [None] * len(found.nodes or [])
+        return [NodeWithScore(node=node, score=score) for node, score in zip(found.nodes or [], scores, strict=True)]
+
+    def _query(self, embedding: Any) -> VectorStoreQuery:
+        return VectorStoreQuery(
+            query_embedding=embedding,
+            similarity_top_k=self.similarity_top_k,
+            mode=self._mode,
+            filters=self._filters,
+            node_ids=self._node_ids,
+            doc_ids=self._doc_ids,
+        )
 
 
-def _query_of(query_bundle: QueryBundle) -> str | list[float]:
-    """Return the bundle's vector if it has one, else the text to encode."""
-    if query_bundle.embedding is not None:
-        return query_bundle.embedding
-    texts = query_bundle.custom_embedding_strs or [query_bundle.query_str]
+def _text_of(query_bundle: QueryBundle) -> str | None:
+    """Return the text to encode; None if the bundle has none."""
+    texts = query_bundle.embedding_strs
     if len(texts) > 1:
-        raise UnsupportedMode(f"the query has {len(texts)} custom_embedding_strs; expected one, or an embedding")
-    return texts[0]
+        raise UnsupportedMode(
+            f"the query has {len(texts)} custom_embedding_strs; expected one, an embedding, or an embed_model"
+        )
+    return texts[0] if texts else None

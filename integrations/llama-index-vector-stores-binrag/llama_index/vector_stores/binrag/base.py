@@ -2,43 +2,59 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
 
-from llama_index.core.bridge.pydantic import ConfigDict, PrivateAttr
-from llama_index.core.schema import BaseNode, MetadataMode, TextNode
+from llama_index.core.bridge.pydantic import BaseModel, ConfigDict, PrivateAttr
+from llama_index.core.schema import BaseNode, MetadataMode
 from llama_index.core.vector_stores.types import (
-    BasePydanticVectorStore,
+    MetadataFilters,
     VectorStoreQuery,
-    VectorStoreQueryMode,
     VectorStoreQueryResult,
 )
-from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
+from llama_index.core.vector_stores.utils import node_to_metadata_dict
+from llama_index.vector_stores.binrag.filters import to_filter
+from llama_index.vector_stores.binrag.nodes import nodes_with_embeddings
+from llama_index.vector_stores.binrag.queries import answer
+from llama_index.vector_stores.binrag.threaded import ThreadedVectorStore
 
-from binrag import Hit, InvalidInput, Store, UnsupportedMode
+from binrag import Eq, InvalidInput, Store, UnsupportedMode
+
+_DEFAULTS = {"mode": "c", "tenant": None, "durability": "commit", "lock_timeout": 10.0, "n_threads": None}
+_OF_FILE = ("binarizer", "code_bytes", "dim", "keep_vectors", "seed", "auto_fit")
 
 
-class BinragVectorStore(BasePydanticVectorStore):
-    """Nodes, with their texts and vectors, in a binrag store.
+class BinragVectorStore(ThreadedVectorStore):
+    """Nodes, with their texts and embeddings, in a binrag store.
 
     LlamaIndex's embedding model makes the vectors. Adding a node whose id is in the store replaces it. A store may
     be used from any thread, and the same file may be opened any number of times.
+
+    Pickling and deep copies open the file again by its path; shallow copies share the open store. ``to_dict`` carries
+    `path`, `mode`, `tenant`, `durability`, `lock_timeout` and `n_threads`.
 
     Parameters
     ----------
     path : str or path, optional
         The file, created if missing; or give `store`.
+    store : binrag.Store, optional
+        An open store, with whatever settings.
     mode : "c", "rw" or "r"
         As in `binrag.Store.open`: read and write, created if missing; the same, must exist; read only.
-    store : binrag.Store, optional
-        An open store; the way to other settings, such as ``keep_vectors``.
+    tenant : str, optional
+        Whose nodes these are; no call sees another tenant's. By default the unnamed tenant's.
+    durability, lock_timeout, n_threads
+        As in `binrag.Store.open`.
+    binarizer, code_bytes, dim, keep_vectors, seed, auto_fit : optional
+        As in `binrag.Store.open`, for a new file, which keeps them.
+    **fields
+        As `BasePydanticVectorStore` takes them.
 
     Raises
     ------
-    ValueError
-        Not exactly one of `path` and `store`; or what `binrag.Store.open` raises.
+    ValueError, OSError
+        Not exactly one of `path` and `store`; a setting beside `store`; what `binrag.Store.open` raises.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -46,6 +62,10 @@ class BinragVectorStore(BasePydanticVectorStore):
     stores_text: bool = True
     path: str
     mode: Literal["c", "rw", "r"] = "c"
+    tenant: str | None = None
+    durability: Literal["commit", "os"] = "commit"
+    lock_timeout: float = 10.0
+    n_threads: int | None = None
 
     _store: Store = PrivateAttr()
 
@@ -53,21 +73,43 @@ class BinragVectorStore(BasePydanticVectorStore):
         self,
         path: str | os.PathLike[str] | None = None,
         *,
-        mode: Literal["c", "rw", "r"] = "c",
         store: Store | None = None,
+        mode: Literal["c", "rw", "r"] = "c",
+        tenant: str | None = None,
+        durability: Literal["commit", "os"] = "commit",
+        lock_timeout: float = 10.0,
+        n_threads: int | None = None,
+        binarizer: Any = None,
+        code_bytes: int | None = None,
+        dim: int | None = None,
+        keep_vectors: Literal["int8", "float16", "none"] | None = None,
+        seed: int | None = None,
+        auto_fit: bool | None = None,
         **fields: Any,
     ) -> None:
         if store is not None and path is None:
             path = store.path
         elif store is not None or path is None:
             raise InvalidInput("BinragVectorStore needs either path=… or store=…, and not both")
-        super().__init__(**{"path": os.fspath(path), "mode": mode, **fields})
-        self._store = Store.open(path, mode) if store is None else store
+        handle = dict[str, Any](zip(_DEFAULTS, (mode, tenant, durability, lock_timeout, n_threads), strict=True))
+        file = dict[str, Any](zip(_OF_FILE, (binarizer, code_bytes, dim, keep_vectors, seed, auto_fit), strict=True))
+        if store is not None:
+            if handle != _DEFAULTS or any(setting is not None for setting in file.values()):
+                raise InvalidInput("got settings beside an open store; give them to binrag.Store.open instead")
+            handle = {"mode": store.mode, **store.options}
+        super().__init__(**{"path": os.fspath(path), **handle, **fields})
+        self._store = Store.open(path, **handle, **file) if store is None else store
 
     @classmethod
     def class_name(cls) -> str:
         """Return the name that LlamaIndex serializes the class under."""
         return "BinragVectorStore"
+
+    @classmethod
+    def from_persist_path(cls, persist_path: str, fs: Any = None, **kwargs: Any) -> Self:
+        """Open a file that exists: that of a store, or a copy that `persist` made. The rest as the class takes it."""
+        _check_local(fs)
+        return cls(persist_path, **{"mode": "rw", **kwargs})
 
     @property
     def client(self) -> Store:
@@ -85,7 +127,7 @@ class BinragVectorStore(BasePydanticVectorStore):
         Raises
         ------
         ValueError
-            A node without an embedding, or with one that cannot be stored; an unknown argument; nothing was stored.
+            A node without an embedding, or with one or with metadata that cannot be stored; an unknown argument.
         """
         _refuse("add", kwargs)
         return self._store.add(
@@ -97,90 +139,108 @@ class BinragVectorStore(BasePydanticVectorStore):
         )
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
-        """Delete the nodes of a source document, in one commit; an unknown document is no error.
-
-        Reads the metadata of every node in the store. A node that somebody adds meanwhile stays.
-        """
+        """Delete the nodes of a source document, in one commit; an unknown document is no error."""
         _refuse("delete", delete_kwargs)
-        self._store.delete([found.id for found in self._store.iter() if found.metadata.get("ref_doc_id") == ref_doc_id])
+        self._store.delete(where=Eq("ref_doc_id", ref_doc_id))
 
-    def query(
-        self, query: VectorStoreQuery, *, n_candidates: int | None = None, **kwargs: Any
-    ) -> VectorStoreQueryResult:
-        """Find the nodes most similar to the query's embedding.
+    def delete_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
+    ) -> None:
+        """Delete nodes, in one commit: those of these ids that match the filters; unknown ids are no error.
+
+        Raises
+        ------
+        ValueError
+            Neither `node_ids` nor any filter: `clear` deletes all nodes.
+        """
+        _refuse("delete_nodes", delete_kwargs)
+        where = to_filter(filters)
+        if node_ids is None and where is None:
+            raise InvalidInput("delete_nodes got neither node_ids nor filters; clear() deletes all nodes")
+        self._store.delete(node_ids, where=where)
+
+    def clear(self) -> None:
+        """Delete all nodes, in one commit; of this tenant, if the store has several."""
+        self._store.delete(where={})
+
+    def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
+        """Return nodes: those of these ids that match the filters; without either, all.
+
+        Returns
+        -------
+        list of BaseNode
+            In the order of `node_ids`, without those that are not in the store; else as they were added. With
+            embeddings, where the store keeps vectors: to the precision it keeps, and at about unit length.
+        """
+        where = to_filter(filters)
+        if node_ids is None:
+            return nodes_with_embeddings(self._store, self._store.iter(where=where))
+        return nodes_with_embeddings(self._store, self._store.get(node_ids, where=where))
+
+    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        """Find the nodes most similar to the query's embedding; without one, nodes that match its restrictions.
 
         Parameters
         ----------
         query : VectorStoreQuery
-            With mode DEFAULT and an embedding. Empty `node_ids` restrict nothing, as the index means it; empty
-            `doc_ids` match nothing.
+            In mode DEFAULT or MMR. Empty `node_ids` restrict nothing, as the index means it; empty `doc_ids` match
+            nothing. All of `filters`, `node_ids` and `doc_ids` must hold.
+        where : dict or binrag.Filter, optional
+            binrag's own filter, in the place of `filters`.
         n_candidates : int, optional
             As in `binrag.Store.search`.
+        mmr_threshold : float, optional
+            From 0, the most diverse, to 1, the most similar; goes before the query's own. 0.5 by default.
+        mmr_prefetch_factor, mmr_prefetch_k : optional
+            Nodes that MMR chooses from: so many times `similarity_top_k`, or so many; one of the two.
 
         Returns
         -------
         VectorStoreQueryResult
-            Best first; the similarities are cosines.
+            Best first, or in the order in which MMR chose them; the similarities are cosines. Without an embedding: in
+            the order in which they were added, without similarities.
 
         Raises
         ------
         NotImplementedError
-            Another mode, or a restriction: filters, `node_ids`, `doc_ids`, `output_fields`, `embedding_field`.
+            Another mode, or what belongs to one; `output_fields`, `embedding_field`.
         ValueError
-            No embedding, one of another dimension, an unknown argument.
+            Neither an embedding nor a restriction, an embedding of another dimension, an unknown argument, a filter
+            without a meaning.
         """
-        _refuse("query", kwargs)
-        if query.mode != VectorStoreQueryMode.DEFAULT:
-            raise UnsupportedMode(f"query mode {query.mode!r} is not supported; expected VectorStoreQueryMode.DEFAULT")
-        _refuse_restrictions(query)
-        if query.query_embedding is None:
-            raise InvalidInput("the query has no embedding; set query_embedding, or use BinragRetriever")
-        hits = []
-        if query.doc_ids is None:
-            hits = self._store.search(query.query_embedding, query.similarity_top_k, n_candidates=n_candidates)
-        return VectorStoreQueryResult(
-            nodes=[node_of(hit) for hit in hits],
-            similarities=[hit.score for hit in hits],
-            ids=[hit.id for hit in hits],
-        )
-
-    async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
-        """As `add`, in a thread."""
-        return await asyncio.to_thread(self.add, nodes, **kwargs)
-
-    async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
-        """As `delete`, in a thread."""
-        await asyncio.to_thread(self.delete, ref_doc_id, **delete_kwargs)
-
-    async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
-        """As `query`, in a thread."""
-        return await asyncio.to_thread(self.query, query, **kwargs)
+        return answer(self._store, query, kwargs)
 
     def persist(self, persist_path: str, fs: Any = None) -> None:
-        """Do nothing, and leave `persist_path` alone: every `add` and `delete` is on disk, in the store's own file."""
+        """Copy the store to `persist_path` if that ends in ``.binrag``; else do nothing.
+
+        Every change is on disk already, in the store's own file. The JSON file that `StorageContext.persist` names is
+        left alone.
+
+        Raises
+        ------
+        FileExistsError, NotImplementedError
+            There is another file at a path that ends in ``.binrag``; `fs` is not the local file system.
+        """
+        if not os.fspath(persist_path).endswith(".binrag"):
+            return
+        _check_local(fs)
+        if os.path.realpath(persist_path) != os.path.realpath(self.path):
+            self._store.backup(persist_path)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy on the same open store, or with `deep` on another handle; with `update`, opened anew."""
+        return self.from_dict(self.to_dict(), **update) if update else super().model_copy(deep=deep)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        return BaseModel.__getstate__(self)  # a store pickles as its path; BaseComponent would open it by the fields
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        BaseModel.__setstate__(self, state)
 
 
-def node_of(hit: Hit) -> BaseNode:
-    """Return the node that was stored; for a document that was not stored as a node, one with its text."""
-    if "_node_content" in hit.metadata:
-        return metadata_dict_to_node(hit.metadata, text=hit.text)
-    return TextNode(id_=hit.id, text=hit.text or "", metadata=hit.metadata)
-
-
-def _refuse_restrictions(query: VectorStoreQuery) -> None:
-    filters = query.filters.filters if query.filters else None
-    restrictions = {
-        "filters": filters,
-        "node_ids": query.node_ids,
-        "doc_ids": query.doc_ids,
-        "output_fields": query.output_fields,
-        "embedding_field": query.embedding_field,
-    }
-    given = [name for name, value in restrictions.items() if value]
-    if given:
-        raise UnsupportedMode(
-            f"the query has {', '.join(given)}, which this version of binrag cannot restrict a search by"
-        )
+def _check_local(fs: Any) -> None:
+    if fs is not None and "file" not in (fs.protocol if isinstance(fs.protocol, (tuple, list)) else [fs.protocol]):
+        raise UnsupportedMode(f"a store is a local file, and fs is {fs!r}; leave it out, and copy the file afterwards")
 
 
 def _refuse(name: str, kwargs: dict[str, Any]) -> None:
