@@ -17,7 +17,17 @@ from binrag.threads import n_processors
 
 PACKAGES = (
     *("binrag", "numpy", "numba", "sentence-transformers", "pytrec_eval-terrier", "faiss-cpu", "turbovec"),
-    *("usearch", "hnswlib", "sqlite-vec", "apsw", "lancedb", "chromadb", "qdrant-client", "langchain-core"),
+    *(
+        "usearch",
+        "hnswlib",
+        "sqlite-vec",
+        "apsw",
+        "lancedb",
+        "chromadb",
+        "qdrant-client",
+        "langchain-core",
+        "llama-index-core",
+    ),
 )
 
 

@@ -6,6 +6,7 @@
 ...     store.search("What is France's capital?", k=1)
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from binrag.encoders import SentenceEncoder
@@ -76,6 +77,8 @@ from binrag.types import (
 )
 
 if TYPE_CHECKING:
+    from binrag.readers.folders import read_folder
+    from binrag.readers.splitting import Chunk, split
     from binrag.store.integrity import verify
     from binrag.store.repairing import repair
 
@@ -89,6 +92,7 @@ __all__ = [
     "AutoFitWarning",
     "BinarizerMismatch",
     "BinragError",
+    "Chunk",
     "Compaction",
     "Contains",
     "CorruptStore",
@@ -141,20 +145,25 @@ __all__ = [
     "TruncatedTextWarning",
     "UnsupportedMode",
     "VectorsUnavailable",
+    "read_folder",
     "repair",
+    "split",
     "verify",
     "warmup",
 ]
 
 
+_LATE = {
+    "Chunk": "binrag.readers.splitting",
+    "read_folder": "binrag.readers.folders",
+    "repair": "binrag.store.repairing",
+    "split": "binrag.readers.splitting",
+    "verify": "binrag.store.integrity",
+}
+"""What few programs use is imported when they do."""
+
+
 def __getattr__(name: str) -> object:
-    # what few programs call is imported when they do
-    if name == "verify":
-        from binrag.store.integrity import verify
-
-        return verify
-    if name == "repair":
-        from binrag.store.repairing import repair
-
-        return repair
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATE[name]), name)

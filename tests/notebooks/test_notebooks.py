@@ -53,6 +53,13 @@ def test_its_results_are_saved_for_those_who_read_only(path):
     assert path.stat().st_size <= MAX_BYTES
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_its_links_lead_somewhere(path):
+    texts = [cell.source for cell in read(path).cells if cell.cell_type == "markdown"]
+    links = [link for text in texts for link in re.findall(r"\]\((?!https?:)([^)#]+)", text)]
+    assert [link for link in links if not (FOLDER / link).exists()] == []
+
+
 @pytest.mark.timeout(1500)  # it encodes texts and fits codes, on whatever machine this is
 @pytest.mark.filterwarnings("default")  # those of the kernel's client; the notebook's own count in `faults`
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

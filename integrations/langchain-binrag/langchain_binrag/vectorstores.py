@@ -7,10 +7,14 @@ from uuid import uuid4
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
+from langchain_core.runnables import run_in_executor
 from langchain_core.vectorstores import VectorStore
 
-from binrag import Document as StoredDocument
-from binrag import Hit, InvalidInput, Store, UnsupportedMode
+from binrag import InvalidInput, Mmr, Store, Tenant, UnsupportedMode
+from langchain_binrag.documents import document_of
+from langchain_binrag.filters import FilterLike, conditions
+
+Scored = list[tuple[Document, float]]
 
 
 class BinragVectorStore(VectorStore):
@@ -18,6 +22,7 @@ class BinragVectorStore(VectorStore):
 
     Texts are encoded by a LangChain embedding model or by binrag's own encoder. Adding a document whose id is in
     the store replaces it. A store may be used from any thread, and the same file may be opened any number of times.
+    Copies, pickled ones too, open the same file again.
 
     Parameters
     ----------
@@ -30,14 +35,19 @@ class BinragVectorStore(VectorStore):
         loaded, or a function.
     store : binrag.Store, optional
         An open store, used with the encoder that it was opened with; `close` leaves it open.
+    tenant : str, optional
+        The only tenant whose documents are added, found and deleted. By default each call may name one with
+        ``tenant=…``, and is about the unnamed tenant if it doesn't.
     **options
         Further arguments of `binrag.Store.open`, such as ``mode`` and ``keep_vectors``.
 
     Raises
     ------
     ValueError
-        Not exactly one of `path` and `store`, both of `embedding` and `encoder`, or anything beside `store`; or
-        what `binrag.Store.open` raises.
+        Not exactly one of `path` and `store`, both of `embedding` and `encoder`, or these or options beside `store`;
+        or what `binrag.Store.open` raises.
+    ImportError
+        The encoder needs a package that is not installed.
     """
 
     def __init__(
@@ -47,16 +57,19 @@ class BinragVectorStore(VectorStore):
         *,
         encoder: Any = None,
         store: Store | None = None,
+        tenant: str | None = None,
         **options: Any,
     ) -> None:
         if embedding is not None and encoder is not None:
             raise InvalidInput("got both embedding and encoder; expected one of them")
         encoder = encoder if embedding is None else embedding
         self._embedding = embedding
+        self._tenant = tenant
         self._owns_store = store is None
         self._similarity: str | None = None
+        self._is_checked = False
         if store is None and path is not None:
-            store = Store.open(path, encoder=encoder, **options)
+            store = Store.open(path, encoder=encoder, tenant=tenant, **options)
         elif store is None or path is not None:
             raise InvalidInput("BinragVectorStore needs either path=… or store=…, and not both")
         elif encoder is not None or options:
@@ -85,7 +98,11 @@ class BinragVectorStore(VectorStore):
             As the class takes them; ``path`` above all.
         """
         vectorstore = cls(embedding=embedding, **kwargs)
-        vectorstore.add_texts(texts, metadatas, ids=ids)
+        try:
+            vectorstore.add_texts(texts, metadatas, ids=ids)
+        except BaseException:
+            vectorstore.close()
+            raise
         return vectorstore
 
     @property
@@ -99,6 +116,7 @@ class BinragVectorStore(VectorStore):
         metadatas: Iterable[dict[str, Any]] | None = None,
         *,
         ids: Iterable[str | None] | None = None,
+        tenant: str | None = None,
         batch_size: int = 256,
         **kwargs: Any,
     ) -> list[str]:
@@ -112,6 +130,8 @@ class BinragVectorStore(VectorStore):
             As many as texts.
         ids : iterable of (str or None), optional
             As many as texts; generated where None.
+        tenant : str, optional
+            Whose documents they are.
         batch_size : int
             Texts handed to the embeddings at once, those of about one length together.
 
@@ -127,7 +147,8 @@ class BinragVectorStore(VectorStore):
         """
         _refuse("the addition", kwargs)
         names = None if ids is None else [str(uuid4()) if name is None else name for name in ids]
-        return self.store.add(texts, ids=names, metadata=metadatas, batch_size=batch_size)
+        whose = self._whose(tenant)
+        return self.store.add(texts, ids=names, metadata=metadatas, tenant=whose, batch_size=batch_size)
 
     def add_documents(
         self, documents: Iterable[Document], *, ids: Iterable[str | None] | None = None, **kwargs: Any
@@ -141,7 +162,7 @@ class BinragVectorStore(VectorStore):
         ids : iterable of (str or None), optional
             Used in place of the documents' own.
         **kwargs
-            ``batch_size`` of `add_texts`, and no other.
+            ``tenant`` and ``batch_size`` of `add_texts`, and no other.
 
         Returns
         -------
@@ -161,8 +182,17 @@ class BinragVectorStore(VectorStore):
             **kwargs,
         )
 
-    def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
-        """Delete the documents of these ids, in one commit; unknown ids are no error.
+    def delete(
+        self, ids: list[str] | None = None, *, filter: FilterLike = None, tenant: Tenant = None, **kwargs: Any
+    ) -> bool:
+        """Delete documents, in one commit: those of these ids, those that match a filter, or those of which both hold.
+
+        Parameters
+        ----------
+        ids : list of str, optional
+            Unknown ones are no error.
+        filter, tenant
+            As in `similarity_search`; ``{}`` matches every document.
 
         Returns
         -------
@@ -172,19 +202,26 @@ class BinragVectorStore(VectorStore):
         Raises
         ------
         ValueError
-            Without ids: nothing is deleted by leaving something out.
+            With neither ids nor a filter: nothing is deleted by leaving something out.
         """
         _refuse("the deletion", kwargs)
-        if ids is None:
-            raise InvalidInput("delete got no ids; expected a list of ids (None does not delete everything)")
-        self.store.delete(ids)
+        if ids is None and filter is None:
+            raise InvalidInput(
+                "delete got no ids and no filter; expected one of them (None does not delete everything)"
+            )
+        tenant = self._whose(tenant)
+        self.store.delete(**conditions(self.store, filter, tenant, ids), tenant=tenant)
         return True
 
-    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+    def get_by_ids(self, ids: Sequence[str], /, *, tenant: str | None = None) -> list[Document]:
         """Return the documents of these ids, in this order; ids that are not in the store are skipped."""
-        return [_document(found) for found in self.store.get(ids)]
+        return [document_of(found) for found in self.store.get(ids, tenant=self._whose(tenant))]
 
-    def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
+    async def aget_by_ids(self, ids: Sequence[str], /, *, tenant: str | None = None) -> list[Document]:
+        """As `get_by_ids`."""
+        return await run_in_executor(None, self.get_by_ids, ids, tenant=tenant)
+
+    def similarity_search(self, query: str, k: int = 4, filter: FilterLike = None, **kwargs: Any) -> list[Document]:
         """Return the `k` documents most similar to a text, best first.
 
         Parameters
@@ -192,31 +229,124 @@ class BinragVectorStore(VectorStore):
         query : str
             The text.
         k : int
-            How many; fewer only if the store holds fewer.
+            How many; fewer only if fewer match.
+        filter : dict, binrag.Filter, Comparison, Operation or callable, optional
+            What the documents must be: conditions on their metadata in the manner of MongoDB, such as
+            ``{"year": {"$gte": 2020}}``; the same as a `binrag.Filter`, or in LangChain's structured form; or a
+            function from a `Document` to a bool, for which every document is read. It is decided before any is
+            compared with the query.
         **kwargs
-            ``n_candidates`` of `binrag.Store.search`, and no other.
+            ``tenant``, as in `add_texts`, or ``binrag.ALL_TENANTS``; ``n_candidates`` of `binrag.Store.search`; and no
+            other.
 
         Raises
         ------
         ValueError
-            An empty query, `k` below 1, an argument that is not supported, such as ``filter``; no embedding, or
+            An empty query, `k` below 1, a filter without meaning, an argument that is not supported; no embedding, or
             another one than the store was made with.
         """
-        return [document for document, _ in self.similarity_search_with_score(query, k, **kwargs)]
+        return _documents(self._search(query, k, filter, kwargs))
 
     def similarity_search_with_score(
-        self, query: str | list[float], k: int = 4, *, n_candidates: int | None = None, **kwargs: Any
-    ) -> list[tuple[Document, float]]:
+        self, query: str | list[float], k: int = 4, filter: FilterLike = None, **kwargs: Any
+    ) -> Scored:
         """As `similarity_search`, with scores: cosines, or inner products where the encoder declares these.
 
         Higher is better. The query may also be a vector.
         """
-        _refuse("the search", kwargs)
-        return [(_document(hit), hit.score) for hit in self.store.search(query, k, n_candidates=n_candidates)]
+        return self._search(query, k, filter, kwargs)
 
-    def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> list[Document]:
+    def similarity_search_by_vector(
+        self, embedding: list[float], k: int = 4, filter: FilterLike = None, **kwargs: Any
+    ) -> list[Document]:
         """As `similarity_search`, for a vector of the store's dimension."""
-        return [document for document, _ in self.similarity_search_with_score(embedding, k, **kwargs)]
+        return _documents(self._search(embedding, k, filter, kwargs))
+
+    def similarity_search_with_score_by_vector(
+        self, embedding: list[float], k: int = 4, filter: FilterLike = None, **kwargs: Any
+    ) -> Scored:
+        """As `similarity_search_with_score`, for a vector of the store's dimension."""
+        return self._search(embedding, k, filter, kwargs)
+
+    def max_marginal_relevance_search(
+        self,
+        query: str,
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        filter: FilterLike = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """Return `k` documents that are similar to a text and not to each other, in the order chosen.
+
+        Parameters
+        ----------
+        query, k, filter, **kwargs
+            As in `similarity_search`.
+        fetch_k : int
+            How many of the most similar documents to choose from; at least `k` are.
+        lambda_mult : float
+            Weight of the similarity to the query, in [0, 1]: at 1 that is all, at 0 only the first is chosen by it.
+
+        Raises
+        ------
+        ValueError
+            As `similarity_search`; `lambda_mult` outside [0, 1], `fetch_k` below 1.
+        """
+        return _documents(self._search(query, k, filter, kwargs, _mmr(k, fetch_k, lambda_mult)))
+
+    def max_marginal_relevance_search_by_vector(
+        self,
+        embedding: list[float],
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        filter: FilterLike = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """As `max_marginal_relevance_search`, for a vector of the store's dimension."""
+        return _documents(self._search(embedding, k, filter, kwargs, _mmr(k, fetch_k, lambda_mult)))
+
+    async def asimilarity_search(
+        self, query: str, k: int = 4, filter: FilterLike = None, **kwargs: Any
+    ) -> list[Document]:
+        """As `similarity_search`; the embedding's own ``aembed_query`` is awaited, if it has one."""
+        return _documents(await self._asearch(query, k, filter, kwargs))
+
+    async def asimilarity_search_with_score(
+        self, query: str | list[float], k: int = 4, filter: FilterLike = None, **kwargs: Any
+    ) -> Scored:
+        """As `similarity_search_with_score`."""
+        return await self._asearch(query, k, filter, kwargs)
+
+    async def asimilarity_search_by_vector(
+        self, embedding: list[float], k: int = 4, filter: FilterLike = None, **kwargs: Any
+    ) -> list[Document]:
+        """As `similarity_search_by_vector`."""
+        return _documents(await self._asearch(embedding, k, filter, kwargs))
+
+    async def asimilarity_search_with_score_by_vector(
+        self, embedding: list[float], k: int = 4, filter: FilterLike = None, **kwargs: Any
+    ) -> Scored:
+        """As `similarity_search_with_score_by_vector`."""
+        return await self._asearch(embedding, k, filter, kwargs)
+
+    async def amax_marginal_relevance_search(
+        self,
+        query: str,
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        filter: FilterLike = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """As `max_marginal_relevance_search`."""
+        return _documents(await self._asearch(query, k, filter, kwargs, _mmr(k, fetch_k, lambda_mult)))
+
+    async def _asimilarity_search_with_relevance_scores(self, query: str, k: int = 4, **kwargs: Any) -> Scored:
+        relevance_of = await run_in_executor(None, self._select_relevance_score_fn)
+        scored = await self.asimilarity_search_with_score(query, k, **kwargs)
+        return [(document, relevance_of(score)) for document, score in scored]
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         self._similarity = self._similarity or self.store.info().similarity
@@ -224,16 +354,73 @@ class BinragVectorStore(VectorStore):
             raise UnsupportedMode("relevance is defined for cosines, not for inner products; use the plain scores")
         return lambda cosine: min(max((1 + cosine) / 2, 0.0), 1.0)
 
+    def _search(
+        self,
+        query: str | list[float],
+        k: int,
+        filter: FilterLike,
+        kwargs: dict[str, Any],
+        diversity: Mmr | None = None,
+    ) -> Scored:
+        tenant, n_candidates = self._whose(kwargs.pop("tenant", None)), kwargs.pop("n_candidates", None)
+        _refuse("the search", kwargs)
+        # what a commit has recorded is what this search checks the encoder against
+        checks = isinstance(query, str) and not self._is_checked and self._awaits and self.store.info().encoder
+        asked = conditions(self.store, filter, tenant)
+        hits = self.store.search(query, k, tenant=tenant, n_candidates=n_candidates, diversity=diversity, **asked)
+        self._is_checked = self._is_checked or bool(checks)
+        return [(document_of(hit), hit.score) for hit in hits]
+
+    async def _asearch(
+        self,
+        query: str | list[float],
+        k: int,
+        filter: FilterLike,
+        kwargs: dict[str, Any],
+        diversity: Mmr | None = None,
+    ) -> Scored:
+        """Search in a thread; a query that cannot go wrong without the store's own checks is encoded before."""
+        if isinstance(query, str) and query.strip() and self._is_checked and self._embedding is not None:
+            query = await self._embedding.aembed_query(query)
+        return await run_in_executor(None, self._search, query, k, filter, kwargs, diversity)
+
+    @property
+    def _awaits(self) -> bool:
+        """Whether the embedding model has an ``aembed_query`` of its own, which waits instead of computing."""
+        own = getattr(type(self._embedding), "aembed_query", Embeddings.aembed_query)
+        return own is not Embeddings.aembed_query
+
+    def _whose(self, tenant: Any) -> Any:
+        if self._tenant is None:
+            return tenant
+        if tenant not in (None, self._tenant):
+            raise InvalidInput(f"tenant is {tenant!r}, and the vector store is for tenant {self._tenant!r} alone")
+        return self._tenant
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_is_checked": False}
+
     def close(self) -> None:
         """Close the store, unless it was given open."""
         if self._owns_store:
             self.store.close()
 
 
-def _document(found: Hit | StoredDocument) -> Document:
-    return Document(id=found.id, page_content=found.text or "", metadata=found.metadata)
+def _documents(scored: Scored) -> list[Document]:
+    return [document for document, _ in scored]
+
+
+def _mmr(k: int, fetch_k: int, lambda_mult: float) -> Mmr:
+    if not 0 <= lambda_mult <= 1:
+        raise InvalidInput(
+            f"lambda_mult is {lambda_mult!r}, expected a number from 0 (most diverse) to 1 (most similar)"
+        )
+    if fetch_k < 1:
+        raise InvalidInput(f"fetch_k is {fetch_k!r}, expected at least 1")
+    return Mmr(1 - lambda_mult, max(k, fetch_k))
 
 
 def _refuse(name: str, kwargs: dict[str, Any]) -> None:
     if kwargs:
-        raise InvalidInput(f"{name} got {', '.join(kwargs)}, which this version of langchain-binrag does not support")
+        hint = "; a condition is called filter here" if "where" in kwargs else ""
+        raise InvalidInput(f"{name} got {', '.join(kwargs)}, which langchain-binrag does not have{hint}")

@@ -1,27 +1,31 @@
-"""``binrag add``: JSON lines into a store, in commits, and on from there when started again."""
+"""``binrag add``: JSON lines, and folders, into a store, in commits, and on from there when started again."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
 from binrag.cli.commands import quiet_loading
+from binrag.cli.folders import FileSummary, Folders
 from binrag.cli.lines import bar, count_lines, good_records, read_lines
 from binrag.cli.output import as_json
-from binrag.errors import BinragError, StoreNotFound
+from binrag.errors import BinragError, InvalidInput, StoreNotFound
 from binrag.readers import Record
+from binrag.readers.folders import is_text
 from binrag.store import Store
 from binrag.store.settings import checked_count
 from binrag.types import ALL_TENANTS, Document, StoreInfo
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 SKIPPED = 6
-"""The exit code when lines were skipped."""
+"""The exit code when lines or files were skipped."""
 
 
 @dataclass(slots=True)
@@ -45,23 +49,75 @@ class Summary:
 
 
 def add(options: argparse.Namespace) -> int:
-    """Add the lines of all inputs; 6 if some were skipped."""
+    """Add the documents of all inputs; 6 if lines or files were skipped."""
     checked_count("--commit-every", options.commit_every)
+    texts = [name for name in options.input if name != "-" and is_text(name)]
+    inputs = [name for name in options.input if name not in texts]
+    _check_options(options, texts, inputs)
+    folders = Folders(texts, options) if texts else None
+    if folders is not None and options.dry_run:
+        return _show(folders, options)
     existing = _existing(options.store)
-    total, summary = count_lines(options.input), Summary()
-    lines = read_lines(options.input, existing.dim if existing else None)
+    total, summary = count_lines(inputs), Summary()
+    lines = read_lines(inputs, existing.dim if existing else None)
     records = good_records(lines, options.on_error, summary.skip)
     first = list(islice(records, options.commit_every))
-    with _open(options, existing, first) as store:
+    with _open(options, existing, bool(folders) or any(record.vector is None for record in first)) as store:
         try:
-            with bar("adding", total, options.quiet) as shown:
-                fill(store, chain(first, records), summary, shown, options.commit_every, options.batch_size)
+            if inputs:
+                with bar("adding", total, options.quiet) as shown:
+                    fill(store, chain(first, records), summary, shown, options.commit_every, options.batch_size)
+            if folders is not None:
+                with bar("adding files", None if options.quiet else folders.n_documents(), options.quiet) as shown:
+                    folders.add(store, shown)
         except (KeyboardInterrupt, BinragError):
-            print(f"binrag: until here {summary}; the same command goes on from there", file=sys.stderr)
+            parts = _parts(inputs and summary, folders and folders.summary)
+            print(
+                f"binrag: until here {'; '.join(map(str, parts))}; the same command goes on from there", file=sys.stderr
+            )
             raise
-        facts = {**asdict(summary), "count": store.count(tenant=None if options.tenant else ALL_TENANTS)}
-    print(as_json(facts) if options.json else f"{summary}; the store holds {facts['count']:,} documents")
-    return SKIPPED if summary.skipped else 0
+        n = store.count(tenant=None if options.tenant else ALL_TENANTS)
+    _print(options, _parts(inputs and summary, folders and folders.summary), n)
+    return SKIPPED if summary.skipped or (folders and folders.summary.skipped) else 0
+
+
+def _check_options(options: argparse.Namespace, texts: list[str], inputs: list[str]) -> None:
+    for name in inputs:
+        if name != "-" and not Path(name).exists():
+            raise InvalidInput(f"no file or folder at {name}")
+    for name in ("chunk", "root", "sync", "dry_run"):
+        if getattr(options, name) not in (None, False) and not texts:
+            raise InvalidInput(f"--{name.replace('_', '-')} is for folders and files of text, and there are none")
+    if options.dry_run and inputs:
+        raise InvalidInput(f"--dry-run is for folders and files of text, {inputs[0]} is read as JSON lines")
+
+
+def _show(folders: Folders, options: argparse.Namespace) -> int:
+    """Print what would be done."""
+    with ExitStack() as stack:
+        store = None
+        with suppress(StoreNotFound):
+            store = stack.enter_context(Store.open(options.store, "r", tenant=options.tenant))
+        for line in folders.show(store):
+            if not options.json:
+                print(line)
+        n = 0 if store is None else store.count(tenant=None if options.tenant else ALL_TENANTS)
+    _print(options, [folders.summary], n)
+    return SKIPPED if folders.summary.skipped else 0
+
+
+def _parts(*summaries: Any) -> list[Summary | FileSummary]:
+    return [summary for summary in summaries if summary]
+
+
+def _print(options: argparse.Namespace, summaries: list[Summary | FileSummary], n: int) -> None:
+    if options.json:
+        facts: Counter[str] = Counter()
+        for summary in summaries:
+            facts.update(asdict(summary))
+        print(as_json({**facts, "count": n}))
+    else:
+        print(f"{'; '.join(map(str, summaries))}; the store holds {n:,} documents")
 
 
 def fill(
@@ -97,10 +153,10 @@ def _existing(path: str) -> StoreInfo | None:
     return None
 
 
-def _open(options: argparse.Namespace, existing: StoreInfo | None, records: list[Record]) -> Store:
+def _open(options: argparse.Namespace, existing: StoreInfo | None, has_texts: bool) -> Store:
     """Open the store, with an encoder if a text needs one."""
     encoder = options.encoder
-    if encoder is None and any(record.vector is None for record in records):
+    if encoder is None and has_texts:
         encoder = (existing and existing.encoder) or DEFAULT_ENCODER
         print(f"encoder: {encoder}", file=sys.stderr)
     quiet_loading(encoder)

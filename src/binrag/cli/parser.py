@@ -12,6 +12,8 @@ from binrag.cli.demo import demo
 from binrag.cli.maintenance import add_maintenance
 from binrag.cli.train import recode, train
 from binrag.cli.transfer import export
+from binrag.readers.folders import SUFFIXES
+from binrag.readers.splitting import CHUNK
 from binrag.store.space import BINARIZERS
 from binrag.store.training import KINDS
 from binrag.types import Durability, KeepVectors
@@ -24,7 +26,7 @@ exit codes:
   3    not a store, damaged, or of another format version
   4    locked by another writer
   5    another encoder, dimension or binarizer than the store's
-  6    done, but input lines were skipped (--on-error skip)
+  6    done, but input lines or files were skipped (--on-error skip)
   130  interrupted
 """
 
@@ -50,19 +52,28 @@ def _add_add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command = subparsers.add_parser(
         "add",
         aliases=["import"],
-        help="add documents from JSON lines, such as those of an export",
-        description="Add documents from JSON lines with id, text, metadata, vector and tenant; each may be left out, "
-        'but text or vector is needed. In metadata, {"$date": …} and {"$binary": …} stand for dates, datetimes and '
-        "bytes. Reads what `binrag export` wrote. What is stored unchanged already is passed over, so that an "
-        "interrupted run goes on where it stopped when it is started again.",
+        help="add documents from folders, or from JSON lines, such as those of an export",
+        description=f"Add the texts of folders and files ({' '.join(SUFFIXES)}), cut into chunks along their "
+        "structure: see docs/folders.md. Any other file is JSON lines with id, text, metadata, vector and tenant; each "
+        'may be left out, but text or vector is needed. In metadata, {"$date": …} and {"$binary": …} stand for dates, '
+        "datetimes and bytes. Reads what `binrag export` wrote. What is stored unchanged already is passed over, so "
+        "that an interrupted run goes on where it stopped when it is started again.",
     )
     command.add_argument("store", help="the store's file; created if missing")
-    command.add_argument("input", nargs="*", default=["-"], help="files of JSON lines; - is standard input (default)")
+    command.add_argument(
+        "input",
+        nargs="*",
+        default=["-"],
+        help="folders, files of text, files of JSON lines; - is JSON lines of standard input (default)",
+    )
     command.add_argument("--encoder", help=f"model name or folder (default: the recorded one, else {DEFAULT_ENCODER})")
+    _add_folders(command)
     command.add_argument(
         "--tenant", help="whose documents they are, where a line names no tenant (default: the unnamed tenant's)"
     )
-    command.add_argument("--on-error", choices=["fatal", "skip"], default="fatal", help="what to do at a bad line")
+    command.add_argument(
+        "--on-error", choices=["fatal", "skip"], default="fatal", help="what to do at a bad line or file"
+    )
     command.add_argument("--batch-size", type=int, default=256, help="texts encoded at once (default: %(default)s)")
     command.add_argument("--commit-every", type=int, default=1000, help="documents a commit (default: %(default)s)")
     command.add_argument("--keep-vectors", choices=get_args(KeepVectors), help="for a new store (default: int8)")
@@ -84,6 +95,21 @@ def _add_add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument("--quiet", action="store_true", help="no progress bar")
     command.add_argument("--json", action="store_true", help="print a JSON summary")
     command.set_defaults(run=add)
+
+
+def _add_folders(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--chunk", type=int, metavar="N", help=f"of texts: characters a document, at most (default: {CHUNK})"
+    )
+    command.add_argument(
+        "--root", metavar="DIR", help="of texts: name documents by the path from here (default: by the path as typed)"
+    )
+    command.add_argument(
+        "--sync",
+        action="store_true",
+        help="remove the documents of files that are gone from the folders; never others than were read from files",
+    )
+    command.add_argument("--dry-run", action="store_true", help="say what would be done to the store, and do nothing")
 
 
 def _add_readers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

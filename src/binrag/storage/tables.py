@@ -330,10 +330,10 @@ class Writing(Reading):
         )
 
     def put_metadata(self, row: int, document: Document, metadata: bytes | None) -> None:
-        """Replace the packed metadata of the document of a row, which is `document` otherwise."""
-        update = "UPDATE documents SET metadata = ?, checksum = ? WHERE row = ?"
+        """Replace the packed metadata, and the id, of the document of a row, which is `document` otherwise."""
+        update = "UPDATE documents SET id = ?, metadata = ?, checksum = ? WHERE row = ?"
         sum_ = checksum(row, document.tenant or "", document.id, document.text, metadata)
-        self._connection.execute(update, (metadata, sum_, row))
+        self._connection.execute(update, (document.id, metadata, sum_, row))
 
     def remove_rows(self, rows: Sequence[int]) -> None:
         """Delete the documents of these rows with their kept and sampled vectors."""

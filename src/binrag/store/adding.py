@@ -25,12 +25,16 @@ def add(
     batch_size: int,
     report: Callable[[int], None],
     progress: Progress,
+    beside: Callable[[], object] | None = None,
 ) -> list[str]:
-    """Add batches, in one commit or in commits of so many documents; see `Store.add`."""
+    """Add batches, in one commit or in commits of so many documents; see `Store.add`.
+
+    Each commit begins by calling `beside`, whose own changes become part of it.
+    """
     added: list[str] = []
     while spool := _encoding(handle).spooled(source, per_commit, batch_size, report):
         with spool:
-            some, is_due = _write(handle, spool, tenant)
+            some, is_due = _write(handle, spool, tenant, beside)
         added += some
         if is_due:
             fit_if_due(handle, progress)
@@ -39,12 +43,14 @@ def add(
     return added
 
 
-def _write(handle: Handle, spool: Spool, tenant: str) -> tuple[list[str], bool]:
+def _write(handle: Handle, spool: Spool, tenant: str, beside: Callable[[], object] | None) -> tuple[list[str], bool]:
     """Return the ids, and whether codes are to be fitted now."""
     added: list[str] = []
     n_truncated = 0
     is_due = False
     with handle.database.writing() as writing:
+        if beside is not None:
+            beside()
         space = handle.space_of(writing)
         if spool.is_encoded:
             handle.encoder.write(writing, space)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from binrag.errors import InvalidInput, VectorsUnavailable
@@ -75,7 +76,7 @@ def update_metadata(
     tenant: str | None,
     where: Filter | None,
     remove: Iterable[str],
-    replace: bool,
+    replaces: bool,
 ) -> int:
     """Change metadata; see `Store.update_metadata`."""
     names = _names(handle, ids, where)
@@ -90,10 +91,28 @@ def update_metadata(
         rows = _chosen(handle, writing, names, tenant, where)
         for start in range(0, len(rows), _PAGE):
             for row, document in writing.documents_of(rows[start : start + _PAGE]).items():
-                kept = {} if replace else {k: v for k, v in document.metadata.items() if k not in dropped}
+                kept = {} if replaces else {k: v for k, v in document.metadata.items() if k not in dropped}
                 writing.put_metadata(row, document, pack_metadata({**kept, **given}, repr(document.id)))
         writer.put_metadata_of_rows(writing, rows)
         return len(rows)
+
+
+def assign(handle: Handle, documents: Mapping[str, Document], tenant: str) -> None:
+    """Give a tenant's documents, by id, the id and the metadata of others; no document that stays has one of the ids.
+
+    Texts, vectors and codes stay. Unknown ids are no error.
+    """
+    with handle.database.writing() as writing:
+        rows = writing.rows_by_id(tenant, list(documents))
+        stored = writing.documents_of(list(rows))
+        renamed = [row for row, document in stored.items() if documents[document.id].id != document.id]
+        forget(writing, renamed)
+        for row in renamed:  # ids may change places, so all are free before one is given
+            writing.put_metadata(row, replace(stored[row], id=f"\0{row}"), None)
+        for row, document in stored.items():
+            new = documents[document.id]
+            writing.put_metadata(row, replace(document, id=new.id), pack_metadata(new.metadata, repr(new.id)))
+        writer.put_metadata_of_rows(writing, list(rows))
 
 
 def _names(handle: Handle, ids: Iterable[str] | None, where: Filter | None) -> list[str] | None:

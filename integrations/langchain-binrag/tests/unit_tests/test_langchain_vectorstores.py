@@ -1,36 +1,18 @@
-import asyncio
-from collections.abc import Iterator
+import copy
+import pickle
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from langchain_binrag import BinragVectorStore
 from langchain_core.documents import Document
-from langchain_core.embeddings import Embeddings
-from langchain_core.indexing import InMemoryRecordManager, index
+from langchain_core.vectorstores.utils import maximal_marginal_relevance
+from langchain_fakes import IDS, TEXTS, LetterEmbedding, cosine
 
-from binrag import Store, UnsupportedMode
-
-TEXTS = ["a black cat", "a brown dog", "the old harbour", "snow on the hills"]
-
-
-class LetterEmbedding(Embeddings):
-    """Counts of letters and pairs of letters, so that alike texts have alike vectors."""
-
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        return [self.embed_query(text) for text in texts]
-
-    def embed_query(self, text: str) -> list[float]:
-        vector = np.full(128, 0.01)
-        for first, second in zip(text, text[1:] + " ", strict=True):
-            vector[ord(first) % 64] += 1
-            vector[64 + (ord(first) * 31 + ord(second)) % 64] += 1
-        return vector.tolist()
-
-
-def cosine(first: str, second: str) -> float:
-    a, b = (np.asarray(LetterEmbedding().embed_query(text)) for text in (first, second))
-    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+from binrag import ALL_TENANTS, Store, StoreClosed, UnsupportedMode
 
 
 @pytest.fixture
@@ -42,7 +24,7 @@ def vectorstore(tmp_path: Path) -> Iterator[BinragVectorStore]:
 
 @pytest.fixture
 def filled(vectorstore: BinragVectorStore) -> BinragVectorStore:
-    vectorstore.add_texts(TEXTS, [{"n": n} for n in range(4)], ids=["cat", "dog", "harbour", "hills"])
+    vectorstore.add_texts(TEXTS, [{"n": n} for n in range(4)], ids=IDS)
     return vectorstore
 
 
@@ -234,8 +216,46 @@ def test_relevance_is_refused_for_inner_products(tmp_path: Path) -> None:
 def test_search_by_vector_finds_what_its_text_finds(filled: BinragVectorStore) -> None:
     vector = LetterEmbedding().embed_query("old harbours")
     assert filled.similarity_search_by_vector(vector, k=3) == filled.similarity_search("old harbours", k=3)
-    with pytest.raises(ValueError, match="3 dimensions"):
-        filled.similarity_search_by_vector([1.0, 2.0, 3.0])
+    scored = filled.similarity_search_with_score_by_vector(vector, k=3, filter={"n": {"$ne": 2}})
+    assert scored == filled.similarity_search_with_score("old harbours", k=3, filter={"n": {"$ne": 2}})
+    assert "harbour" not in ids_of([document for document, _ in scored])
+    for search in (
+        filled.similarity_search_by_vector,
+        filled.similarity_search_with_score_by_vector,
+        filled.max_marginal_relevance_search_by_vector,
+    ):
+        with pytest.raises(ValueError, match="3 dimensions"):
+            search([1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("lambda_mult", [0, 0.3, 0.5, 0.9, 1])
+def test_maximal_marginal_relevance_is_langchains(vectorstore: BinragVectorStore, lambda_mult: float) -> None:
+    texts = [f"{color} {animal} {n}" for color in ("black", "brown") for animal in ("cat", "dog") for n in range(9)]
+    vectorstore.add_texts(texts, [{"n": n} for n in range(36)], ids=texts)
+    query = np.array(LetterEmbedding().embed_query("brown cats"))
+    nearest = ids_of(vectorstore.similarity_search("brown cats", k=12, filter={"n": {"$ne": 20}}))
+    chosen = maximal_marginal_relevance(query, LetterEmbedding().embed_documents(nearest), lambda_mult, k=5)
+    arguments = {"k": 5, "fetch_k": 12, "lambda_mult": lambda_mult, "filter": {"n": {"$ne": 20}}}
+    found = vectorstore.max_marginal_relevance_search("brown cats", **arguments)
+    assert ids_of(found) == [nearest[i] for i in chosen]
+    assert vectorstore.max_marginal_relevance_search_by_vector(query.tolist(), **arguments) == found
+    if lambda_mult == 1:
+        assert ids_of(found) == nearest[:5]
+
+
+def test_maximal_marginal_relevance_refuses_what_has_no_meaning(filled: BinragVectorStore) -> None:
+    assert len(filled.max_marginal_relevance_search("cat", k=4, fetch_k=1)) == 4
+    for arguments, message in (
+        ({"lambda_mult": 1.1}, "lambda_mult is 1.1"),
+        ({"lambda_mult": -0.1}, "lambda_mult is -0.1"),
+        ({"lambda_mult": float("nan")}, "lambda_mult is nan"),
+        ({"fetch_k": 0}, "fetch_k is 0"),
+        ({"k": 0}, "k is 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            filled.max_marginal_relevance_search("cat", **arguments)
+    retriever = filled.as_retriever(search_type="mmr", search_kwargs={"k": 2, "fetch_k": 3, "lambda_mult": 0.1})
+    assert len(retriever.invoke("cat")) == 2
 
 
 def test_k_is_four_unless_given_and_at_least_one(filled: BinragVectorStore) -> None:
@@ -248,20 +268,20 @@ def test_k_is_four_unless_given_and_at_least_one(filled: BinragVectorStore) -> N
 
 def test_what_is_not_supported_is_refused_by_name(filled: BinragVectorStore) -> None:
     for call in (
-        lambda: filled.similarity_search("cat", filter={"n": 1}),
-        lambda: filled.similarity_search_with_score("cat", filter={"n": 1}),
-        lambda: filled.similarity_search_with_relevance_scores("cat", filter={"n": 1}),
-        lambda: filled.similarity_search_by_vector([0.0] * 128, filter={"n": 1}),
-        lambda: filled.as_retriever(search_kwargs={"filter": {"n": 1}}).invoke("cat"),
-        lambda: filled.add_texts(["x"], filter=1),
-        lambda: filled.add_documents([Document(page_content="x")], filter=1),
-        lambda: filled.delete(["cat"], filter={"n": 1}),
+        lambda: filled.similarity_search("cat", where={"n": 1}),
+        lambda: filled.similarity_search_with_relevance_scores("cat", where={"n": 1}),
+        lambda: filled.similarity_search_by_vector([0.0] * 128, where={"n": 1}),
+        lambda: filled.max_marginal_relevance_search("cat", where={"n": 1}),
+        lambda: filled.as_retriever(search_kwargs={"where": {"n": 1}}).invoke("cat"),
+        lambda: filled.add_texts(["x"], where=1),
+        lambda: filled.add_documents([Document(page_content="x")], where=1),
+        lambda: filled.delete(["cat"], where={"n": 1}),
     ):
-        with pytest.raises(ValueError, match="got filter, which"):
+        with pytest.raises(ValueError, match="got where, which langchain-binrag does not have; a condition is called"):
             call()
+    with pytest.raises(ValueError, match=r"got nprobe, efsearch, which langchain-binrag does not have$"):
+        filled.similarity_search("cat", nprobe=3, efsearch=4)
     assert filled.store.count() == 4
-    with pytest.raises(NotImplementedError):
-        filled.max_marginal_relevance_search("cat")
 
 
 def test_n_candidates_is_honoured(filled: BinragVectorStore) -> None:
@@ -270,13 +290,64 @@ def test_n_candidates_is_honoured(filled: BinragVectorStore) -> None:
         filled.similarity_search("black cat", k=3, n_candidates=2)
 
 
-def test_delete_needs_ids(filled: BinragVectorStore) -> None:
-    for call in (lambda: filled.delete(), lambda: filled.delete(None)):
-        with pytest.raises(ValueError, match="no ids"):
+def test_delete_needs_ids_or_a_filter(filled: BinragVectorStore) -> None:
+    for call in (lambda: filled.delete(), lambda: filled.delete(None), lambda: filled.delete(filter=None)):
+        with pytest.raises(ValueError, match="no ids and no filter"):
             call()
     assert filled.delete([]) is True
     assert filled.delete(["cat", "unknown"]) is True
     assert sorted(ids_of(filled.similarity_search("black cat", k=9))) == ["dog", "harbour", "hills"]
+
+
+@pytest.mark.parametrize("as_function", [False, True])
+def test_delete_by_filter(filled: BinragVectorStore, as_function: bool) -> None:
+    def at_least(n: int) -> Any:
+        return (lambda document: document.metadata["n"] >= n) if as_function else {"n": {"$gte": n}}
+
+    assert filled.delete(["cat", "hills", "unknown"], filter=at_least(1)) is True
+    assert ids_of(filled.get_by_ids(IDS)) == ["cat", "dog", "harbour"]
+    assert filled.delete(filter=at_least(2)) is True
+    assert ids_of(filled.get_by_ids(IDS)) == ["cat", "dog"]
+
+
+def test_tenants_do_not_see_each_other(filled: BinragVectorStore) -> None:
+    filled.add_texts(["a black cat of ada"], ids=["cat"], tenant="ada")
+    filled.add_documents([Document(page_content="a dog of bob", id="bobs")], tenant="bob")
+    assert ids_of(filled.similarity_search("cat", k=9, tenant="ada")) == ["cat"]
+    assert len(filled.similarity_search("cat", k=9, tenant=ALL_TENANTS)) == 6
+    assert len(filled.max_marginal_relevance_search("cat", k=9, tenant="bob")) == 1
+    assert filled.get_by_ids(["cat"], tenant="ada")[0].page_content == "a black cat of ada"
+    assert filled.delete(["bobs"]) is True
+    assert len(filled.get_by_ids(["bobs"], tenant="bob")) == 1
+    assert filled.delete(filter={}, tenant="bob") is True
+    assert filled.store.count(tenant=ALL_TENANTS) == 5
+    with pytest.raises(ValueError, match="tenant is 3"):
+        filled.similarity_search("cat", tenant=3)
+
+
+@pytest.mark.parametrize("given_open", [False, True])
+def test_a_vector_store_of_one_tenant_refuses_the_others(filled: BinragVectorStore, given_open: bool) -> None:
+    if given_open:
+        ada = BinragVectorStore(store=filled.store, tenant="ada")
+    else:
+        ada = BinragVectorStore(filled.store.path, LetterEmbedding(), tenant="ada")
+    ada.add_texts(["a black cat of ada"], ids=["cat"])
+    assert ids_of(ada.similarity_search("dog", k=9)) == ids_of(ada.similarity_search("dog", tenant="ada")) == ["cat"]
+    assert ids_of(ada.similarity_search("dog", filter=lambda document: "ada" in document.page_content)) == ["cat"]
+    assert ada.get_by_ids(["cat", "dog"]) == [Document(id="cat", page_content="a black cat of ada")]
+    for call in (
+        lambda: ada.similarity_search("cat", tenant="bob"),
+        lambda: ada.similarity_search("cat", tenant=ALL_TENANTS),
+        lambda: ada.add_texts(["x"], tenant="bob"),
+        lambda: ada.get_by_ids(["cat"], tenant="bob"),
+        lambda: ada.delete(["cat"], tenant="bob"),
+    ):
+        with pytest.raises(ValueError, match="for tenant 'ada' alone"):
+            call()
+    ada.delete(["cat"])
+    assert filled.store.count() == 4
+    ada.close()
+    assert filled.store.count() == 4
 
 
 def test_another_embedding_is_refused(filled: BinragVectorStore) -> None:
@@ -295,63 +366,47 @@ def test_a_vector_without_text_comes_back_as_an_empty_page(vectorstore: BinragVe
     assert vectorstore.get_by_ids(["bare"]) == [Document(id="bare", page_content="")]
 
 
-def test_indexing_skips_updates_and_cleans_up(vectorstore: BinragVectorStore) -> None:
-    records = InMemoryRecordManager("test")
-    records.create_schema()
-
-    def run(documents: list[Document], cleanup: str) -> dict[str, int]:
-        counts = index(
-            documents,
-            records,
-            vectorstore,
-            cleanup=cleanup,
-            source_id_key="source",
-            key_encoder="sha256",
-            batch_size=2,
-        )
-        return {name: count for name, count in counts.items() if count}
-
-    def page(text: str, source: str) -> Document:
-        return Document(page_content=text, metadata={"source": source})
-
-    cats, dogs, hills = page("cats", "1.txt"), page("dogs", "1.txt"), page("hills", "2.txt")
-    assert run([cats, dogs, hills], "incremental") == {"num_added": 3}
-    assert run([cats, dogs, hills], "incremental") == {"num_skipped": 3}
-    assert run([cats, page("wolves", "1.txt")], "incremental") == {"num_added": 1, "num_skipped": 1, "num_deleted": 1}
-    assert {document.text for document in vectorstore.store.iter()} == {"cats", "wolves", "hills"}
-    assert run([cats], "full") == {"num_skipped": 1, "num_deleted": 2}
-    assert [document.text for document in vectorstore.store.iter()] == ["cats"]
-    assert run([], "full") == {"num_deleted": 1}
-    assert vectorstore.store.count() == 0
-
-
-async def test_async_calls_do_what_the_others_do(vectorstore: BinragVectorStore) -> None:
-    assert await vectorstore.aadd_texts(TEXTS, ids=["cat", "dog", "harbour", "hills"])
-    documents = (Document(page_content=f"document {n}", id=f"d{n}") for n in range(20))
-    assert len(await vectorstore.aadd_documents(documents)) == 20
-    assert ids_of(await vectorstore.asimilarity_search("brown dog", k=1)) == ["dog"]
-    assert (await vectorstore.asimilarity_search_with_score("brown dog", k=1))[0][1] > 0.8
-    relevant = await vectorstore.asimilarity_search_with_relevance_scores("brown dog", k=2)
-    assert all(0 <= score <= 1 for _, score in relevant)
-    vector = LetterEmbedding().embed_query("brown dog")
-    assert ids_of(await vectorstore.asimilarity_search_by_vector(vector, k=1)) == ["dog"]
-    assert await vectorstore.adelete(["dog"]) is True
-    assert await vectorstore.aget_by_ids(["dog"]) == []
-    with pytest.raises(ValueError, match="filter"):
-        await vectorstore.asimilarity_search("dog", filter={})
-    made = await BinragVectorStore.afrom_texts(TEXTS, LetterEmbedding(), path=vectorstore.store.path)
-    assert made.store.count() == 27
-    made.close()
-
-
-async def test_parallel_calls_answer_right(filled: BinragVectorStore) -> None:
-    filled.add_texts([f"number {n}" for n in range(100)], ids=[str(n) for n in range(100)])
-    retriever = filled.as_retriever(search_kwargs={"k": 1})
-    answers = await asyncio.gather(*(retriever.ainvoke(f"number {n}") for n in range(32)))
-    assert [answer[0].page_content for answer in answers] == [f"number {n}" for n in range(32)]
-
-
 def test_one_file_is_left(filled: BinragVectorStore) -> None:
     folder = filled.store.path.parent
     filled.close()
     assert [file.name for file in folder.iterdir() if not file.name.endswith("-lock")] == ["kb.binrag"]
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))], ids=["copied", "pickled"])
+def test_copies_open_the_same_file_again(filled: BinragVectorStore, again: Callable) -> None:
+    other = again(filled)
+    filled.add_texts(["a grey mouse"], ids=["mouse"])
+    assert ids_of(other.similarity_search("grey mice", k=1)) == ["mouse"]
+    filled.close()
+    assert other.delete(["mouse"]) is True
+    retriever = again(other.as_retriever(search_kwargs={"k": 1}))
+    other.close()
+    assert ids_of(retriever.invoke("snowy hills")) == ["hills"]
+    with pytest.raises(StoreClosed):
+        again(other)
+
+
+def test_a_closed_store_says_so(filled: BinragVectorStore) -> None:
+    filled.close()
+    for call in (
+        lambda: filled.similarity_search("cat"),
+        lambda: filled.add_texts(["x"]),
+        lambda: filled.delete(["cat"]),
+        lambda: filled.get_by_ids(["cat"]),
+    ):
+        with pytest.raises(ValueError, match="closed"):
+            call()
+
+
+def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(ImportError, match=r"binrag\[encoders\]"):
+        BinragVectorStore.from_texts(TEXTS, None, path=tmp_path / "kb.binrag", encoder="all-MiniLM-L6-v2")
+
+
+def test_what_fails_in_from_texts_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+    monkeypatch.setattr(BinragVectorStore, "close", lambda self: closed.append(self.store.close()))
+    with pytest.raises(ValueError, match="as many"):
+        BinragVectorStore.from_texts(TEXTS, LetterEmbedding(), path=tmp_path / "kb.binrag", ids=["a"])
+    assert len(closed) == 1
