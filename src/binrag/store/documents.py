@@ -105,9 +105,10 @@ def assign(handle: Handle, documents: Mapping[str, Document], tenant: str) -> No
     with handle.database.writing() as writing:
         rows = writing.rows_by_id(tenant, list(documents))
         stored = writing.documents_of(list(rows))
-        for row, document in stored.items():  # ids may change places, so all are free before one is given
-            if documents[document.id].id != document.id:
-                writing.put_metadata(row, replace(document, id=f"\0{row}"), None)
+        renamed = [row for row, document in stored.items() if documents[document.id].id != document.id]
+        forget(writing, renamed)
+        for row in renamed:  # ids may change places, so all are free before one is given
+            writing.put_metadata(row, replace(stored[row], id=f"\0{row}"), None)
         for row, document in stored.items():
             new = documents[document.id]
             writing.put_metadata(row, replace(document, id=new.id), pack_metadata(new.metadata, repr(new.id)))
