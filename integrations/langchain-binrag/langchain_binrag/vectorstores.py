@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Self
+from typing import Any, Self, cast
 from uuid import uuid4
 
 from langchain_core.documents import Document
@@ -104,6 +104,16 @@ class BinragVectorStore(VectorStore):
             vectorstore.close()
             raise
         return vectorstore
+
+    @classmethod
+    def from_documents(cls, documents: Iterable[Document], embedding: Embeddings | None, **kwargs: Any) -> Self:
+        """As `from_texts`, with the documents' own ids where they have some; a generator is read to its end first."""
+        return super().from_documents(list(documents), cast(Embeddings, embedding), **kwargs)
+
+    @classmethod
+    async def afrom_documents(cls, documents: Iterable[Document], embedding: Embeddings | None, **kwargs: Any) -> Self:
+        """As `from_documents`."""
+        return await super().afrom_documents(list(documents), cast(Embeddings, embedding), **kwargs)
 
     @property
     def embeddings(self) -> Embeddings | None:

@@ -126,6 +126,11 @@ async def test_no_work_is_done_on_the_event_loop(vectorstore: BinragVectorStore,
     assert len(await retriever.ainvoke("brown dogs", search_type="similarity_score_threshold", score_threshold=0)) == 4
     made = await BinragVectorStore.afrom_texts(["x"], vectorstore.embeddings, path=f"{vectorstore.store.path}2")
     made.close()
+    made = await BinragVectorStore.afrom_documents(
+        (Document(id=name, page_content=name) for name in "xy"), vectorstore.embeddings, path=made.store.path
+    )
+    assert [document.id for document in await made.aget_by_ids(["y", "x"])] == ["y", "x"]
+    made.close()
     assert {"add", "search", "get", "delete", "iter", "put", "time", "embed_query"} <= set(off_the_loop)
 
 

@@ -46,7 +46,7 @@ def test_from_texts_and_from_documents_need_a_path_and_add(tmp_path: Path) -> No
     first = BinragVectorStore.from_texts(TEXTS, LetterEmbedding(), [{"n": n} for n in range(4)], path=path)
     assert [d.metadata for d in first.similarity_search("the old harbor", k=1)] == [{"n": 2}]
     documents = [Document(id="mine", page_content="a grey mouse"), Document(page_content="a white mouse")]
-    second = BinragVectorStore.from_documents(documents, LetterEmbedding(), path=path)
+    second = BinragVectorStore.from_documents(iter(documents), LetterEmbedding(), path=path)
     assert second.store.count() == first.store.count() == 6
     assert second.get_by_ids(["mine"])[0].page_content == "a grey mouse"
     with pytest.raises(ValueError, match="either path"):
