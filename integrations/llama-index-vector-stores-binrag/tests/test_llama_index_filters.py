@@ -70,15 +70,16 @@ def test_an_operator_means_what_llama_index_says(store: BinragVectorStore, opera
 
 
 def test_the_meaning_is_that_of_llama_indexs_own_predicate() -> None:
-    if not hasattr(utils, "build_metadata_filter_fn"):
-        pytest.skip("this version of llama-index-core has it in another place, with another meaning of missing keys")
+    build = getattr(utils, "build_metadata_filter_fn", None)
+    if build is None or not build(lambda _: {}, filters(where("a", "!=", 1)))(""):
+        pytest.skip("in earlier versions of llama-index-core, a key that is not there matches nothing")
     n_answers = 0
     for operator in FilterOperator:
         for value in GIVEN:
             one = where("a", operator.value, value)
             for condition in ("and", "or", "not"):
                 asked = filters(one, where("a", "!=", 1), condition=condition)
-                answer = utils.build_metadata_filter_fn(METADATA.__getitem__, asked)
+                answer = build(METADATA.__getitem__, asked)
                 for id_, metadata in METADATA.items():
                     try:
                         says = answer(id_)

@@ -407,6 +407,17 @@ def test_a_copy_opens_the_file_again(filled: BinragVectorStore, copied: Any) -> 
     other.client.close()
 
 
+def test_a_relative_path_stays_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = BinragVectorStore("kb.binrag")
+    store.add([node_of_word("cat")])
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    for copied in (_by_dict, _by_pickle, _by_update, copy.deepcopy):
+        assert len(copied(store).get_nodes()) == 1
+    store.client.close()
+
+
 @pytest.mark.parametrize("copied", [copy.copy, BinragVectorStore.model_copy])
 def test_a_shallow_copy_shares_the_store(filled: BinragVectorStore, copied: Any) -> None:
     assert copied(filled).client is filled.client

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from llama_index.core.bridge.pydantic import BaseModel, ConfigDict, PrivateAttr
@@ -97,7 +98,7 @@ class BinragVectorStore(ThreadedVectorStore):
             if handle != _DEFAULTS or any(setting is not None for setting in file.values()):
                 raise InvalidInput("got settings beside an open store; give them to binrag.Store.open instead")
             handle = {"mode": store.mode, **store.options}
-        super().__init__(**{"path": os.fspath(path), **handle, **fields})
+        super().__init__(**{"path": str(Path(path).absolute()), **handle, **fields})
         self._store = Store.open(path, **handle, **file) if store is None else store
 
     @classmethod
@@ -245,6 +246,4 @@ def _check_local(fs: Any) -> None:
 
 def _refuse(name: str, kwargs: dict[str, Any]) -> None:
     if kwargs:
-        raise InvalidInput(
-            f"{name} got {', '.join(kwargs)}, which this version of llama-index-vector-stores-binrag does not support"
-        )
+        raise InvalidInput(f"{name} got {', '.join(kwargs)}, which it does not take")
