@@ -5,18 +5,29 @@ VENV ?= .venv
 # Installed before anything that depends on it; the README says how to choose the CPU build.
 TORCH ?= torch==2.13.0
 STORE ?= demo.binrag
+# Processes that share the tests.
+WORKERS ?= 2
 
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOWEST = $(VENV)/lowest
 DISTRIBUTIONS = integrations/langchain-binrag integrations/llama-index-vector-stores-binrag
 
-.PHONY: demo test check lint types bench notebooks clean
+.PHONY: demo test test-lowest check lint types bench notebooks clean
 
 demo: $(VENV)/.demo
 	$(BIN)/binrag demo $(STORE)
 
-test: $(VENV)/.dev
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests $(addsuffix /tests,$(DISTRIBUTIONS))
+test: $(VENV)/.dev test-lowest
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests $(addsuffix /tests,$(DISTRIBUTIONS))
+
+# The integrations at the lowest versions of their frameworks, which lie over those installed.
+test-lowest: $(LOWEST)/.done
+	PYTHONPATH=$(LOWEST)/langchain $(BIN)/python -m pytest -q --ignore-glob '*_readme.py' \
+		integrations/langchain-binrag/tests/unit_tests
+	PYTHONPATH=$(LOWEST)/llama-index $(BIN)/python -m pytest -q --ignore-glob '*_readme.py' \
+		-W "ignore:The 'validate_default' attribute:UserWarning" \
+		integrations/llama-index-vector-stores-binrag/tests
 
 check: lint types test
 
@@ -51,6 +62,16 @@ $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml $(addsuffix /pyproject.toml,$(DISTRIBUTIONS))
 	$(PIP) --group dev --editable . $(addprefix --editable ./,$(DISTRIBUTIONS))
 	touch $@ $(VENV)/.demo
+
+$(LOWEST)/.done: $(VENV)/.dev
+	rm -rf $(LOWEST)
+	$(PIP) --no-deps --target $(LOWEST)/langchain langchain-core==1.0.0 langchain-tests==1.0.0
+	$(PIP) --no-deps --target $(LOWEST)/llama-index llama-index-core==0.13.0 llama-index-workflows==1.0.1
+	PYTHONPATH=$(LOWEST)/langchain $(BIN)/python -c \
+		'import importlib.metadata as m; assert m.version("langchain-core") == "1.0.0"'
+	PYTHONPATH=$(LOWEST)/llama-index $(BIN)/python -c \
+		'import importlib.metadata as m; assert m.version("llama-index-core") == "0.13.0"'
+	touch $@
 
 clean:
 	rm -rf $(VENV) build dist
