@@ -164,7 +164,7 @@ def _plot(
         from matplotlib.figure import Figure
     except ImportError:
         raise MissingDependency("a plot needs matplotlib: pip install matplotlib") from None
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure = Figure(figsize=(10, 5.5), layout="constrained")
     axes = figure.subplots()
     for number, (line, points) in enumerate(lines.items()):
         if points:
@@ -180,5 +180,5 @@ def _plot(
     axes.set_title(title)
     axes.grid(alpha=0.3)
     if any(lines.values()):
-        axes.legend(fontsize="small", ncols=2)
+        axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
     figure.savefig(path, dpi=150)
