@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from binrag import InvalidInput, read_folder
+from binrag import Document, InvalidInput, read_folder
 from binrag.readers.folders import find_files, is_of_a_file
 
 
@@ -68,6 +68,23 @@ def test_a_document_says_where_its_text_stands(folder):
     }
     assert found[1].text.startswith("B > Sub\n\nword")
     assert all(is_of_a_file(document) for document in found)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"source": "a", "kind": "text"},
+        {"source": "a", "position": 0, "kind": "page"},
+        {"source": "a", "position": 0, "kind": []},
+        {"source": "b", "position": 0, "kind": "text"},
+        {"source": "a", "position": 1, "kind": "text"},
+    ],
+)
+def test_other_documents_are_told_apart(metadata):
+    assert is_of_a_file(Document("a#0", "x", {"source": "a", "position": 0, "kind": "text"}))
+    assert not is_of_a_file(Document("a#0", "x", metadata))
+    assert not is_of_a_file(Document("5#0", "x", {"source": 5, "position": 0, "kind": "text"}))
 
 
 def test_encodings(folder):

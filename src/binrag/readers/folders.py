@@ -195,8 +195,8 @@ def read_file(file: TextFile, chunk: int = CHUNK) -> list[Document]:
 
 def is_of_a_file(document: Document) -> bool:
     """Return whether a document is one that `read_file` makes."""
-    metadata = document.metadata
-    return metadata.get("kind") in KINDS and document.id == f"{metadata.get('source')}#{metadata.get('position')}"
+    kind, source, position = (document.metadata.get(key) for key in ("kind", "source", "position"))
+    return isinstance(source, str) and kind in tuple(KINDS) and document.id == f"{source}#{position}"
 
 
 def _report(error: InvalidInput, on_error: OnError | None) -> None:
