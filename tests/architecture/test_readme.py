@@ -1,4 +1,4 @@
-"""Every Python block of the README and of the page about encoding runs as it stands.
+"""Every Python block of the README and of the pages about encoding and folders runs as it stands.
 
 A block that cannot run here is preceded by the comment ``<!-- not run: reason -->``. The blocks run in order, in one
 empty folder a page, each in a namespace of its own. The model that they name is not downloaded: its name leads to the
@@ -29,7 +29,7 @@ def blocks(text):
         yield text.count("\n", 0, match.start("code")) + 1, match["code"], match["reason"]
 
 
-PAGES = [README, ROOT / "docs" / "encoding.md"]
+PAGES = [README, ROOT / "docs" / "encoding.md", ROOT / "docs" / "folders.md"]
 BLOCKS = {page: list(blocks(page.read_text(encoding="utf-8"))) for page in PAGES if page.exists()}
 
 

@@ -82,6 +82,13 @@ def test_what_moved_in_its_file_is_not_encoded_again(add):
         assert store.search(f"# Section 2 {WORDS}2", 1)[0].id == "docs/a.md#2"
 
 
+def test_lines_that_moved_are_put_right(add):
+    add("docs")
+    write("docs/a.md", "\n" + sections(3))
+    assert add("docs") == ({"moved": 3, "unchanged": 3, "count": 6}, 0)
+    assert stored()["docs/a.md#0"].metadata["start_line"] == 2
+
+
 def test_chunks_that_change_places_keep_their_vectors(add):
     add("docs")
     with Store.open("kb.binrag", "r") as store:
