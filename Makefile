@@ -19,7 +19,7 @@ demo: $(VENV)/.demo
 	$(BIN)/binrag demo $(STORE)
 
 test: $(VENV)/.dev test-lowest
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests $(addsuffix /tests,$(DISTRIBUTIONS))
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests $(addsuffix /tests,$(DISTRIBUTIONS))
 
 # The integrations at the lowest versions of their frameworks, which lie over those installed.
 test-lowest: $(LOWEST)/.done

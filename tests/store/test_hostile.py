@@ -106,7 +106,8 @@ def test_harm_to_the_reader_is_seen(sound, path, monkeypatch, harm):
         return True
 
     monkeypatch.setattr(hostile, "use", harmful)
-    monkeypatch.setattr(hostile, "SECONDS", 1)
+    if harm == "silence":
+        monkeypatch.setattr(hostile, "SECONDS", 1)
     seen = run([sound[0]] * 2, path, range(3, 5))
     ended = {"exit": "ended the process with 11", "error": "failed", "memory": "grew", "silence": "hung"}[harm]
     assert seen[3] == ended

@@ -239,6 +239,8 @@ USES = {
     "backup": lambda store: store.backup(store.path.parent / "copy"),
     "verify": lambda store: store.verify(),
     "compact": lambda store: store.compact(),
+    "ledger": lambda store: store.ledger("pages").keys(),
+    "record_encoder": lambda store: store.record_encoder(),
 }
 
 
