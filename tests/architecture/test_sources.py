@@ -1,6 +1,7 @@
 """Rules about the sources that no linter knows: who may touch files, how kernels look, how long things get."""
 
 import ast
+from pathlib import Path
 
 import pytest
 from sources import calls, code_lines, dotted, sources
@@ -218,3 +219,16 @@ def test_lines_of_code_are_counted_without_comments_and_docstrings():
 def test_no_catch_all_rooms():
     names = {part.removesuffix(".py") for path in sources() for part in path.split("/")}
     assert not names & {"utils", "util", "common", "helpers", "base", "misc"}
+
+
+FOLDER = Path(__file__).parents[2] / "integrations"
+INTEGRATIONS = sorted(FOLDER.glob("*/l*/**/*.py"))
+
+
+@pytest.mark.parametrize("path", INTEGRATIONS, ids=lambda path: path.relative_to(FOLDER).as_posix())
+def test_modules_of_the_integrations_stay_small(path):
+    assert path.read_text(encoding="utf-8").count("\n") <= 250
+
+
+def test_there_are_integrations():
+    assert len(INTEGRATIONS) > 10
