@@ -232,6 +232,40 @@ class Codes:
         return len(self.words)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenVectors:
+    """The token vectors of some texts, one text after another.
+
+    Attributes
+    ----------
+    vectors : float32 (n_tokens, dim)
+        A row a token.
+    offsets : int64 (n + 1,)
+        Those of text i are rows ``offsets[i]`` up to ``offsets[i + 1]``; a text may have none.
+    """
+
+    vectors: Float32
+    offsets: Int64
+
+    @classmethod
+    def of(cls, matrices: Sequence[Float32], dim: int) -> TokenVectors:
+        """Put one matrix a text, float32 (n_tokens, dim), one after another."""
+        offsets = np.cumsum([0, *map(len, matrices)], dtype=np.int64)
+        return cls(np.concatenate([np.zeros((0, dim), np.float32), *matrices], dtype=np.float32), offsets)
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the vectors."""
+        return int(self.vectors.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, i: int) -> Float32:
+        """Return those of text i, float32 (n_tokens, dim)."""
+        return self.vectors[self.offsets[i] : self.offsets[i + 1]]
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """A query, ready to be scanned for and rescored with.
