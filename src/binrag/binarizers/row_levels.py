@@ -1,8 +1,8 @@
 """One or two bits a coordinate, neither centred nor rotated, in levels that a row scales for itself.
 
-For vectors that are compared by the inner product as they are, with nothing to fit codes to: fixed dimensional encodings
-and token vectors. The query stays a float vector, so that a coordinate of zero adds nothing, whatever the codes have
-there.
+For vectors that are compared by the inner product as they are, with nothing to fit codes to: fixed dimensional
+encodings and token vectors. The query stays a float vector, so that a coordinate of zero adds nothing, whatever the
+codes have there.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class RowLevelsBinarizer(LinearDecoder):
         return vectors if self.n_planes == 1 else np.concatenate([2 * vectors, vectors], axis=1)
 
     def _weights(self, vector: Float32) -> Float32:
-        return self.weights(vector[None])[0]
+        return np.asarray(self.weights(vector[None])[0])
 
     def get_config(self) -> dict[str, Any]:
         """Return the dimension and the bits a coordinate."""

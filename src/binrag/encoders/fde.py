@@ -113,7 +113,7 @@ class Fde:
         block_dim = config.projection_dim or token_dim
         if token_dim < 1 or block_dim > token_dim:
             raise InvalidInput(
-                f"projection_dim is {block_dim}, and token vectors have {token_dim} dimensions; expected as many at most"
+                f"projection_dim is {block_dim}, and token vectors have {token_dim} dimensions; expected at most these"
             )
         self.config = config
         self.token_dim = token_dim

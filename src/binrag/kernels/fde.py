@@ -17,7 +17,7 @@ def _fill_empty(block: Any, vectors: Any, counts: Any, firsts: Any) -> None:
     for c in range(n_partitions):
         if counts[c] > 0:
             continue
-        least, nearest = 64, np.int64(-1)
+        least, nearest = np.int64(64), np.int64(-1)
         for other in range(n_partitions):
             if counts[other] > 0:
                 distance = np.int64(popcount(np.uint64(c ^ other)))
