@@ -11,7 +11,7 @@ from binrag.encoders.fde import Fde, FdeConfig
 from binrag.errors import DimensionMismatch, InvalidInput
 from binrag.types import TokenVectors
 
-SMALL = {"n_repetitions": 3, "n_simhash_projections": 2, "projection_dim": 5}
+SMALL = {"n_repetitions": 3, "n_simhash_projections": 2, "projection_dim": 5, "final_projection_dim": None}
 
 
 def tokens_of(lengths, dim, seed=0):
@@ -23,14 +23,14 @@ def blocks_of(fde, encoding):
 
 
 @pytest.mark.parametrize("k", [0, 1, 4])
-@pytest.mark.parametrize("projection_dim", [None, 1, 7, 12])
+@pytest.mark.parametrize("projection_dim", [None, 1, 7, 12, 13])
 @pytest.mark.parametrize("fill", [False, True])
 def test_encodings_equal_the_definition(k, projection_dim, fill):
-    fde = Fde(12, FdeConfig(3, k, projection_dim, fill, seed=5))
-    assert (fde.projections is None) == (projection_dim in (None, 12))
+    fde = Fde(12, FdeConfig(3, k, projection_dim, fill, None, 5))
+    assert (fde.projections is None) == (projection_dim in (None, 12, 13))
     tokens = tokens_of([9, 0, 1, 40, 3], 12)
     found = fde.encode_document(tokens)
-    assert (found.shape, found.dtype) == ((5, 3 * 2**k * (projection_dim or 12)), np.float32)
+    assert (found.shape, found.dtype) == ((5, 3 * 2**k * min(projection_dim or 12, 12)), np.float32)
     assert fde.dim == found.shape[1]
     given = (fde.hyperplanes, fde.projections)
     for i in range(5):
@@ -62,7 +62,7 @@ def test_the_first_repetitions_are_the_same_however_many_there_are(final):
 
 
 def test_seeds_and_the_two_kinds_of_draws_are_independent():
-    a, b = (Fde(400, FdeConfig(2, 3, 3, seed=seed)) for seed in (0, 1))
+    a, b = (Fde(400, FdeConfig(2, 3, 3, False, None, seed)) for seed in (0, 1))
     normals = a.hyperplanes.reshape(-1)
     assert abs(np.corrcoef(normals, b.hyperplanes.reshape(-1))[0, 1]) < 0.1
     signs = a.projections.transpose(0, 2, 1).reshape(-1)
@@ -96,7 +96,7 @@ def test_two_processes_agree_bit_for_bit():
 
 def test_draws_do_not_change_between_versions():
     """Golden: a file keeps the seed, and what it draws has to be the same tomorrow."""
-    fde = Fde(4, FdeConfig(2, 1, 2, seed=0))
+    fde = Fde(4, FdeConfig(2, 1, 2, False, None, 0))
     assert fde.hyperplanes.reshape(-1) == pytest.approx(GOLDEN_NORMALS, abs=1e-5)
     assert (fde.projections.reshape(-1) > 0).astype(int) @ (1 << np.arange(16)) == GOLDEN_SIGNS
 
@@ -121,13 +121,13 @@ def test_products_are_unbiased_for_one_token_each(final):
 
 def test_partitions_without_a_token():
     """In a query zeros; in a document, filled, none of them is."""
-    fde = Fde(16, FdeConfig(5, 3, 8, fill_empty_partitions=True))
+    fde = Fde(16, FdeConfig(5, 3, 8, True, None))
     alike = unit(vectors_of(1, 16)) * np.float32([[1], [2], [3]])  # in one partition
     query = blocks_of(fde, fde.encode_query(alike))
     assert (query.any(axis=2).sum(axis=1) == 1).all()
     document = blocks_of(fde, fde.encode_document(TokenVectors.of([alike], 16))[0])
     assert document.any(axis=2).all()
-    unfilled = Fde(16, FdeConfig(5, 3, 8)).encode_document(TokenVectors.of([alike], 16))[0]
+    unfilled = Fde(16, FdeConfig(5, 3, 8, False, None)).encode_document(TokenVectors.of([alike], 16))[0]
     assert np.array_equal(blocks_of(fde, unfilled).any(axis=2), query.any(axis=2))
 
 
@@ -146,6 +146,13 @@ def test_it_comes_back_from_its_config():
     assert again.config == fde.config
     tokens = tokens_of([4, 6], 9)
     assert np.array_equal(again.encode_document(tokens), fde.encode_document(tokens))
+
+
+@pytest.mark.parametrize("token_dim", [1, 48, 384])
+def test_the_defaults_are_for_tokens_of_any_dimension(token_dim):
+    fde = Fde(token_dim)
+    assert fde.dim == 2560
+    assert fde.encode_document(tokens_of([3, 0], token_dim)).any(axis=1).tolist() == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -169,19 +176,19 @@ def test_a_bad_setting_is_refused(name, value):
 
 
 def test_what_does_not_fit_the_tokens_is_refused():
-    with pytest.raises(InvalidInput, match="projection_dim is 9, and token vectors have 8 dimensions"):
-        Fde(8, FdeConfig(projection_dim=9))
+    with pytest.raises(InvalidInput, match="token vectors have 0 dimensions, expected 1 at least"):
+        Fde(0)
     with pytest.raises(InvalidInput, match="1000 repetitions of 1024 blocks of 4 dimensions are 4,096,000"):
         Fde(8, FdeConfig(1000, 10, 4))
     with pytest.raises(DimensionMismatch, match="have 7 dimensions, this encoding is of vectors of 8"):
-        Fde(8, FdeConfig(1, 1, 4)).encode_query(vectors_of(3, 7))
+        Fde(8, FdeConfig(1, 1, 4, False, None)).encode_query(vectors_of(3, 7))
 
 
 @pytest.mark.parametrize("projection_dim", [6, 12])
 def test_fastembed_makes_the_same_of_the_same_draws(projection_dim):
     """It differs in one thing: a tie of nearest partitions goes to the lowest of them, here to the first token."""
     muvera = pytest.importorskip("fastembed.postprocess.muvera", reason="no group brings fastembed").Muvera
-    ours = Fde(12, FdeConfig(4, 3, projection_dim, fill_empty_partitions=True))
+    ours = Fde(12, FdeConfig(4, 3, projection_dim, True, None))
     theirs = muvera(12, k_sim=3, dim_proj=projection_dim, r_reps=4)
     for simhash, normals in zip(theirs.simhash_projections, ours.hyperplanes, strict=True):
         simhash.simhash_vectors = normals.T.astype(float)

@@ -34,6 +34,10 @@ _HYPERPLANES, _PROJECTIONS, _SKETCHES = range(3)
 class FdeConfig:
     """How token vectors become one vector.
 
+    The defaults are for codes of one bit a coordinate, 320 bytes. They are those that found most with the token vectors
+    of a model that was trained for their mean, all rather alike (`docs/multi-vector.md`): there fewer hyperplanes are
+    better. The less a text's tokens are alike, the more hyperplanes are: 4 or 5.
+
     Parameters
     ----------
     n_repetitions : int
@@ -41,8 +45,7 @@ class FdeConfig:
     n_simhash_projections : int
         Hyperplanes k of a repetition, 0 to 10: 2^k partitions.
     projection_dim : int, optional
-        Dimensions of a block, at most those of a token vector; None, or as many as a token vector has, for no
-        projection.
+        Dimensions of a block; None, or as many as a token vector has or more, for no projection.
     fill_empty_partitions : bool
         Whether a document has, in a partition without one of its tokens, the token whose partition is nearest: whose
         signs differ in the fewest hyperplanes, the first of such. A query has zeros there in any case.
@@ -58,11 +61,11 @@ class FdeConfig:
         A number out of its range.
     """
 
-    n_repetitions: int = 20
-    n_simhash_projections: int = 3
-    projection_dim: int | None = 16
+    n_repetitions: int = 40
+    n_simhash_projections: int = 2
+    projection_dim: int | None = 64
     fill_empty_partitions: bool = False
-    final_projection_dim: int | None = None
+    final_projection_dim: int | None = 2560
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -105,16 +108,14 @@ class Fde:
     Raises
     ------
     InvalidInput
-        If blocks would have more dimensions than token vectors, or encodings more than 1,048,576.
+        If token vectors have no dimension, or encodings would have more than 1,048,576.
     """
 
     def __init__(self, token_dim: int, config: FdeConfig | None = None) -> None:
         config = config or FdeConfig()
-        block_dim = config.projection_dim or token_dim
-        if token_dim < 1 or block_dim > token_dim:
-            raise InvalidInput(
-                f"projection_dim is {block_dim}, and token vectors have {token_dim} dimensions; expected at most these"
-            )
+        if token_dim < 1:
+            raise InvalidInput(f"token vectors have {token_dim} dimensions, expected 1 at least")
+        block_dim = min(config.projection_dim or token_dim, token_dim)
         self.config = config
         self.token_dim = token_dim
         self.n_partitions = 1 << config.n_simhash_projections
