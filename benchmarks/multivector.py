@@ -2,8 +2,9 @@
 
 The truth is exhaustive MaxSim of float token vectors. For settings of MUVERA's encoding, in floats and in codes of one
 and two bits a coordinate, over several seeds: how many candidates hold the truth's best, and what nDCG@10 is left when
-200 candidates are ordered by codes of their tokens. The token vectors are those of an ordinary sentence-transformers
-model (see `binrag.encoders.tokens`): a stand-in for a model of late interaction.
+200 candidates are ordered by codes of their tokens. The token vectors stand in for those of a model of late
+interaction: an ordinary sentence-transformers model's, which are much alike within a text, or those of its vocabulary,
+which are not.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from benchmarks.embeddings import CACHE
 from benchmarks.metrics import judge
 from binrag import pipeline
 from binrag.binarizers import RowLevelsBinarizer
-from binrag.encoders import Fde, FdeConfig, SentenceTokenEncoder
+from binrag.encoders import Fde, FdeConfig, SentenceTokenEncoder, TokenEncoder
 from binrag.encoders.tokens import checked_tokens
 from binrag.errors import BinragError, InvalidInput
 from binrag.indexes import FlatIndex
@@ -91,16 +92,34 @@ def stand_in(folder: str, max_tokens: int) -> MultiVectorEncoder:
     return SentenceTokenEncoder(model=model)
 
 
+def lexical_stand_in(folder: str, max_tokens: int) -> MultiVectorEncoder:
+    """Return the vectors that tokens have before the model reads them, centred: one token, one vector."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(folder)
+    matrix = model[0].auto_model.get_input_embeddings().weight.detach().numpy()
+    matrix = matrix - matrix.mean(axis=0)
+
+    def encode(texts: list[str]) -> list[Float32]:
+        tokens = model.tokenizer(texts, add_special_tokens=False, truncation=True, max_length=max_tokens)
+        return [matrix[ids] for ids in tokens["input_ids"]]
+
+    return TokenEncoder(encode)
+
+
+STAND_INS = {"contextual": stand_in, "lexical": lexical_stand_in}
+
+
 def token_set(folder: Path, options: argparse.Namespace) -> TokenSet:
     """Read a set and its token vectors, encoded once; judged documents come first, and others up to a number."""
     dataset = load(folder, options.split)
     n_queries = min(options.queries, len(dataset.query_ids))
     judged = {doc_id for query_id in dataset.query_ids[:n_queries] for doc_id in dataset.qrels[query_id]}
     order = sorted(range(len(dataset.doc_ids)), key=lambda row: dataset.doc_ids[row] not in judged)
-    place = options.cache / dataset.name
+    place = options.cache / f"{dataset.name}-{options.tokens}"
     rows_file, seconds = place.with_suffix(".rows.npy"), 0.0
     if not rows_file.exists():
-        encoder = stand_in(options.encoder, options.max_tokens)
+        encoder = STAND_INS[options.tokens](options.encoder, options.max_tokens)
         queries = dataset.queries[:n_queries]
         _write(place.with_suffix(".queries"), checked_tokens(encoder.encode_query(queries), queries, "cosine"))
         texts, parts = [dataset.texts[row] for row in order[: options.documents]], []
@@ -296,6 +315,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders in BEIR layout")
     parser.add_argument("--split", help="queries of this split, or 'all'; default: test, where a set has splits")
     parser.add_argument("--encoder", help="folder of an ordinary sentence-transformers model")
+    parser.add_argument("--tokens", choices=STAND_INS, default="contextual", help="(default: %(default)s)")
     parser.add_argument("--cache", type=Path, default=CACHE / "tokens", help="token vectors are kept here")
     parser.add_argument("--documents", type=int, default=4000, help="of each set, at most (default: %(default)s)")
     parser.add_argument("--queries", type=int, default=200, help="of each set, at most (default: %(default)s)")

@@ -67,6 +67,8 @@ def test_seeds_and_the_two_kinds_of_draws_are_independent():
     assert abs(np.corrcoef(normals, b.hyperplanes.reshape(-1))[0, 1]) < 0.1
     signs = a.projections.transpose(0, 2, 1).reshape(-1)
     assert abs(np.corrcoef(np.sign(normals), signs)[0, 1]) < 0.1
+    firsts = {a._draw(kind, r).random_raw() for kind in range(3) for r in range(50)} | {b._draw(0, 0).random_raw()}
+    assert len(firsts) == 151
     assert set(signs.tolist()) == {-1.0, 1.0}
     assert abs(signs.mean()) < 0.1
     assert normals.mean() == pytest.approx(0, abs=0.1)
