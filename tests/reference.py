@@ -384,3 +384,54 @@ def mmr(scores, vectors, k, diversity):
                 best, best_gain = i, gain
         chosen.append(best)
     return chosen
+
+
+def fde(tokens, hyperplanes, projections, *, is_query, fill=False):
+    """MUVERA's fixed dimensional encoding of one text, float64, as the paper defines it.
+
+    tokens (n, dim); hyperplanes (n_repetitions, k, dim); projections (n_repetitions, dim, m) of ±1, or None.
+    """
+    blocks = []
+    for r, normals in enumerate(hyperplanes):
+        k = len(normals)
+        signs = [
+            [float(np.dot(normal.astype(float), token.astype(float))) > 0 for normal in normals] for token in tokens
+        ]
+        for partition in range(2**k):
+            wanted = [bool(partition >> j & 1) for j in range(k)]
+            inside = [token.astype(float) for token, own in zip(tokens, signs, strict=True) if own == wanted]
+            block = np.zeros(tokens.shape[1])
+            if inside:
+                block = sum(inside) if is_query else sum(inside) / len(inside)
+            elif fill and len(tokens) and not is_query:
+                differences = [sum(a != b for a, b in zip(own, wanted, strict=True)) for own in signs]
+                block = tokens[differences.index(min(differences))].astype(float)
+            if projections is not None:
+                m = projections.shape[2]
+                block = np.array([float(block @ projections[r][:, j]) for j in range(m)]) / m**0.5
+            blocks.append(block)
+    return np.concatenate(blocks)
+
+
+def maxsim(query_tokens, document_tokens):
+    """Σ over the query's tokens of the largest inner product with any of the document's; −∞ if it has none."""
+    total = 0.0
+    for q in query_tokens:
+        total += max((float(np.dot(q.astype(float), p.astype(float))) for p in document_tokens), default=-np.inf)
+    return total
+
+
+def row_levels(vectors, n_planes):
+    """Codes of one or two bits a coordinate: bits (n, n_planes · dim), and what they decode to without the factor."""
+    bits, levels = [], []
+    for vector in np.asarray(vectors, dtype=float):
+        step = np.sqrt(np.mean(vector**2))
+        signs = [x > 0 for x in vector]
+        if n_planes == 1:
+            bits.append(signs)
+            levels.append([1.0 if s else -1.0 for s in signs])
+        else:
+            level = [(3 if abs(x) > step else 1) * (1 if x > 0 else -1) for x in vector]
+            bits.append([*signs, *((v + 3) // 2 % 2 == 1 for v in level)])
+            levels.append([float(v) for v in level])
+    return np.array(bits), np.array(levels)

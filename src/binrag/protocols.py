@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy.typing as npt
 
@@ -38,6 +38,50 @@ class Encoder(Protocol):
 
     def encode_query(self, texts: list[str]) -> npt.ArrayLike:
         """Encode queries: float (n, dim)."""
+        ...
+
+    def count_truncated(self, texts: list[str]) -> int:
+        """Return how many of the texts are longer than the encoder reads."""
+        ...
+
+
+class MultiVectorEncoder(Protocol):
+    """Text to token vectors: one vector for each token that counts, compared by MaxSim (late interaction).
+
+    The score of a document for a query is Σ over the query's tokens of the largest inner product with any of the
+    document's. `binrag.encoders.tokens` has adapters.
+
+    Attributes
+    ----------
+    encoder_id : str
+        A name that says which model this is.
+    similarity : "cosine" or "dot"
+        How two token vectors are compared. For the cosine, binrag scales each to unit length.
+    is_multi_vector : bool
+        True; an `Encoder` lacks it.
+    """
+
+    @property
+    def encoder_id(self) -> str:
+        """The model's name."""
+        ...
+
+    @property
+    def similarity(self) -> Similarity:
+        """``"cosine"`` or ``"dot"``, of two token vectors."""
+        ...
+
+    @property
+    def is_multi_vector(self) -> Literal[True]:
+        """What tells it from an `Encoder`, whose methods have the same names."""
+        ...
+
+    def encode_document(self, texts: list[str]) -> Sequence[npt.ArrayLike]:
+        """Encode documents: a matrix a text, float (n_tokens, dim), neither padding nor skipped tokens among them."""
+        ...
+
+    def encode_query(self, texts: list[str]) -> Sequence[npt.ArrayLike]:
+        """Encode queries: a matrix a text, float (n_tokens, dim)."""
         ...
 
     def count_truncated(self, texts: list[str]) -> int:

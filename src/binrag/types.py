@@ -232,6 +232,92 @@ class Codes:
         return len(self.words)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenVectors:
+    """The token vectors of some texts, one text after another.
+
+    Attributes
+    ----------
+    vectors : float32 (n_tokens, dim)
+        A row a token.
+    offsets : int64 (n + 1,)
+        Those of text i are rows ``offsets[i]`` up to ``offsets[i + 1]``; a text may have none.
+    """
+
+    vectors: Float32
+    offsets: Int64
+
+    @classmethod
+    def of(cls, matrices: Sequence[Float32], dim: int) -> TokenVectors:
+        """Put one matrix a text, float32 (n_tokens, dim), one after another."""
+        offsets = np.cumsum([0, *map(len, matrices)], dtype=np.int64)
+        return cls(np.concatenate([np.zeros((0, dim), np.float32), *matrices], dtype=np.float32), offsets)
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the vectors."""
+        return int(self.vectors.shape[1])
+
+    def take(self, rows: Int64) -> TokenVectors:
+        """Return those of some texts, int64 (n,), one after another."""
+        places, offsets = _taken(self.offsets, rows)
+        return TokenVectors(self.vectors[places], offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, i: int) -> Float32:
+        """Return those of text i, float32 (n_tokens, dim)."""
+        return self.vectors[self.offsets[i] : self.offsets[i + 1]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenCodes:
+    """Binary codes of the token vectors of some texts, one text after another.
+
+    Attributes
+    ----------
+    codes : uint8 (n_tokens, n_bytes)
+        The bytes of a code: its words', little-endian, then the rest.
+    rescale : float16 (n_tokens,)
+        Rescale factors.
+    offsets : int64 (n + 1,)
+        Those of text i are rows ``offsets[i]`` up to ``offsets[i + 1]``; a text may have none.
+    """
+
+    codes: UInt8
+    rescale: Float16
+    offsets: Int64
+
+    @classmethod
+    def of(cls, codes: Codes, offsets: Int64) -> TokenCodes:
+        """Lay out codes that have rescale factors, of the token vectors that offsets are of."""
+        assert codes.rescale is not None
+        n, n_words = codes.words.shape
+        words = np.ascontiguousarray(codes.words, dtype="<u8").view(np.uint8).reshape(n, 8 * n_words)
+        return cls(np.concatenate([words, codes.rest], axis=1), codes.rescale, offsets)
+
+    def take(self, rows: Int64) -> TokenCodes:
+        """Return those of some texts, int64 (n,), one after another."""
+        places, offsets = _taken(self.offsets, rows)
+        return TokenCodes(self.codes[places], self.rescale[places], offsets)
+
+    @property
+    def document_bytes(self) -> Int64:
+        """Bytes of each text, rescale factors counted: int64 (n,)."""
+        return np.asarray(np.diff(self.offsets) * (self.codes.shape[1] + self.rescale.itemsize), dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+def _taken(offsets: Int64, rows: Int64) -> tuple[Int64, Int64]:
+    """Return the places of some texts' tokens, one text after another, and their offsets there."""
+    lengths = offsets[rows + 1] - offsets[rows]
+    taken = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    return np.arange(taken[-1]) + np.repeat(offsets[rows] - taken[:-1], lengths), taken
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """A query, ready to be scanned for and rescored with.

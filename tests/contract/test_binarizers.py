@@ -17,10 +17,11 @@ from binrag.store.space import BINARIZERS
 from binrag.types import Codes, CodeShape, Query
 
 IDS = sorted(registry._BINARIZERS)
+CENTRED = [name for name in IDS if name != "row-levels"]
 FITTED = [name for name in IDS if hasattr(registry._BINARIZERS[name], "fit")]
 CASES = [
     *((name, dim, False) for name in IDS for dim in ((64, 100) if name in FITTED else (1, 2, 63, 64, 65, 127, 384))),
-    *((name, dim, True) for name in IDS if name not in FITTED for dim in (1, 65, 384)),
+    *((name, dim, True) for name in CENTRED if name not in FITTED for dim in (1, 65, 384)),
 ]
 
 
@@ -34,6 +35,8 @@ def made(name, dim, with_mean=False):
         if name == "reduced":
             return kind.fit(corpus(4500, dim), lambda rows, queries: SignBinarizer(40), 40)
         return kind.fit(corpus(4500, dim), code_bytes=code_bytes, seed=1)
+    if name not in CENTRED:
+        return kind(dim, 1 + dim % 2)
     return kind(dim, mean=0.3 * vectors_of(1, dim, seed=11)[0] if with_mean else None)
 
 

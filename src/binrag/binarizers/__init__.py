@@ -7,6 +7,7 @@ from binrag.binarizers.levels import LevelsBinarizer, LloydMaxBinarizer
 from binrag.binarizers.linear import LinearBinarizer
 from binrag.binarizers.recurrent import RecurrentBinarizer
 from binrag.binarizers.reduction import ReducedBinarizer
+from binrag.binarizers.row_levels import RowLevelsBinarizer
 from binrag.binarizers.sign import RotatedSignBinarizer, SignBinarizer
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "RecurrentBinarizer",
     "ReducedBinarizer",
     "RotatedSignBinarizer",
+    "RowLevelsBinarizer",
     "SignBinarizer",
 ]

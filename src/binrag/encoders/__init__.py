@@ -6,11 +6,22 @@ from pathlib import Path
 from typing import Any, cast
 
 from binrag.encoders.adapters import CallableEncoder, EmbeddingsEncoder
+from binrag.encoders.fde import Fde, FdeConfig
 from binrag.encoders.sentence import SentenceEncoder
-from binrag.errors import InvalidInput
+from binrag.encoders.tokens import SentenceTokenEncoder, TokenEncoder, resolve_token_encoder
+from binrag.errors import InvalidInput, UnsupportedMode
 from binrag.protocols import Encoder
 
-__all__ = ["CallableEncoder", "EmbeddingsEncoder", "SentenceEncoder", "resolve_encoder"]
+__all__ = [
+    "CallableEncoder",
+    "EmbeddingsEncoder",
+    "Fde",
+    "FdeConfig",
+    "SentenceEncoder",
+    "SentenceTokenEncoder",
+    "TokenEncoder",
+    "resolve_encoder",
+]
 
 
 _EMBEDDINGS = (("embed_documents", "embed_query"), ("get_text_embedding_batch", "get_query_embedding"))
@@ -29,9 +40,15 @@ def resolve_encoder(encoder: Any) -> Encoder | None:
     ------
     InvalidInput
         If it is none of these.
+    UnsupportedMode
+        If it gives token vectors: a store does not hold these yet.
     """
     if encoder is None:
         return None
+    if resolve_token_encoder(encoder) is not None:
+        raise UnsupportedMode(
+            "the encoder gives a vector a token, and a store holds one a document; give an encoder of one vector a text"
+        )
     if hasattr(encoder, "encoder_id") and hasattr(encoder, "count_truncated"):
         return cast(Encoder, encoder)
     if isinstance(encoder, (str, Path)):

@@ -15,6 +15,11 @@ def _qualified_name(value: Any) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
+def callable_id(function: Callable[..., Any]) -> str:
+    """Return the encoder id of a function."""
+    return f"callable:{_qualified_name(function)}"
+
+
 class CallableEncoder:
     """Any function from a list of texts to vectors, the same for queries and documents.
 
@@ -28,7 +33,7 @@ class CallableEncoder:
 
     def __init__(self, function: Callable[[list[str]], npt.ArrayLike]) -> None:
         self._function = function
-        self.encoder_id = f"callable:{_qualified_name(function)}"
+        self.encoder_id = callable_id(function)
 
     def encode_document(self, texts: list[str]) -> npt.ArrayLike:
         """Call the function."""

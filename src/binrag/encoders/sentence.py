@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -42,9 +42,11 @@ class SentenceEncoder:
         At the first use, if sentence-transformers is not installed.
     """
 
+    _model_class: ClassVar[str] = "SentenceTransformer"
+
     def __init__(self, name: str | None = None, *, model: Any = None, batch_size: int = 32) -> None:
         if (name is None) == (model is None):
-            raise InvalidInput("give SentenceEncoder either a name or a model")
+            raise InvalidInput(f"give {type(self).__name__} either a name or a model")
         self._name = name
         self._model = model
         self._batch_size = batch_size
@@ -88,7 +90,7 @@ class SentenceEncoder:
 
     def _load(self) -> Any:
         try:
-            from sentence_transformers import SentenceTransformer
+            import sentence_transformers
         except ImportError as error:
             raise MissingDependency(
                 f"the encoder {self._name!r} needs sentence-transformers: pip install 'binrag[encoders]' (see README "
@@ -96,9 +98,8 @@ class SentenceEncoder:
             ) from error
         name = str(self._name)
         try:
-            return SentenceTransformer(
-                name, trust_remote_code=False, model_kwargs={"use_safetensors": True}, device=None
-            )
+            kind = getattr(sentence_transformers, self._model_class)
+            return kind(name, trust_remote_code=False, model_kwargs={"use_safetensors": True}, device=None)
         except (OSError, ValueError) as error:
             place = "this folder" if Path(name).is_dir() else "a local folder or on the model hub"
             raise EncoderMismatch(f"cannot load the model {name!r} from {place}: {error}") from error
@@ -130,9 +131,12 @@ class SentenceEncoder:
         encoded = self.model.tokenizer(texts, add_special_tokens=True, truncation=False, verbose=False)
         return [len(ids) for ids in encoded["input_ids"]]
 
+    def _limit(self) -> int | None:
+        return self.model.max_seq_length
+
     def count_truncated(self, texts: list[str]) -> int:
         """Count the texts of more tokens than the model reads."""
-        limit = self.model.max_seq_length
+        limit = self._limit()
         if limit is None:
             return 0
         # a token covers one character at least, and two or so are special
