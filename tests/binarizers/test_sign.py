@@ -141,7 +141,9 @@ def test_a_mean_of_another_shape():
 
 def test_an_unknown_component():
     record = record_of(SignBinarizer(4))
-    with pytest.raises(FormatVersionError, match=r"'quantum', this version of binrag knows .*rotated-sign, .*sign; update"):
+    with pytest.raises(
+        FormatVersionError, match=r"'quantum', this version of binrag knows .*rotated-sign, .*sign; update"
+    ):
         binarizer_from_record({**record, "component_id": "quantum"})
 
 
