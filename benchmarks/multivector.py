@@ -26,7 +26,8 @@ from benchmarks.embeddings import CACHE
 from benchmarks.metrics import judge
 from binrag import pipeline
 from binrag.binarizers import RowLevelsBinarizer
-from binrag.encoders import Fde, FdeConfig, SentenceTokenEncoder, TokenEncoder
+from binrag.encoders import SentenceTokenEncoder, TokenEncoder
+from binrag.encoders.fde import Fde, FdeConfig
 from binrag.encoders.tokens import checked_tokens
 from binrag.errors import BinragError, InvalidInput
 from binrag.indexes import FlatIndex

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from binrag.encoders.adapters import CallableEncoder, EmbeddingsEncoder
-from binrag.encoders.fde import Fde, FdeConfig
 from binrag.encoders.sentence import SentenceEncoder
 from binrag.encoders.tokens import SentenceTokenEncoder, TokenEncoder, resolve_token_encoder
 from binrag.errors import InvalidInput, UnsupportedMode
@@ -15,8 +14,6 @@ from binrag.protocols import Encoder
 __all__ = [
     "CallableEncoder",
     "EmbeddingsEncoder",
-    "Fde",
-    "FdeConfig",
     "SentenceEncoder",
     "SentenceTokenEncoder",
     "TokenEncoder",

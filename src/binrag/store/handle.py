@@ -16,7 +16,8 @@ from binrag.store.space import VectorSpace
 from binrag.threads import Mutex
 from binrag.types import ALL_TENANTS, KeepVectors, Tenant
 
-MAX_TENANT_BYTES = 1024
+MAX_NAME_BYTES = 1024
+"""Bytes of a tenant's name, and of those in a ledger, at most."""
 
 
 class Handle:
@@ -142,12 +143,23 @@ def checked_tenant(tenant: object) -> str:
     """
     if not isinstance(tenant, str):
         raise InvalidInput(f"tenant is {tenant!r}, expected a name, None for the unnamed tenant, or ALL_TENANTS")
-    try:
-        size = len(tenant.encode())
-    except UnicodeEncodeError as error:
-        raise InvalidInput(f"tenant {tenant!r} is not valid Unicode text: {error}") from None
-    if not 0 < size <= MAX_TENANT_BYTES:
+    size = n_utf8_bytes("tenant", tenant)
+    if not 0 < size <= MAX_NAME_BYTES:
         raise InvalidInput(
-            f"tenant has {size:,} bytes, expected a name of 1 to {MAX_TENANT_BYTES:,}; None is the unnamed tenant"
+            f"tenant has {size:,} bytes, expected a name of 1 to {MAX_NAME_BYTES:,}; None is the unnamed tenant"
         )
     return tenant
+
+
+def n_utf8_bytes(what: str, name: str) -> int:
+    """Return how many bytes a name has in the file.
+
+    Raises
+    ------
+    InvalidInput
+        If it is not valid Unicode text.
+    """
+    try:
+        return len(name.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{what} {name!r} is not valid Unicode text: {error}") from None

@@ -10,10 +10,10 @@ from binrag.errors import InvalidInput
 from binrag.storage import Database, Reading
 from binrag.storage.ledger import LedgerTable
 from binrag.store.batches import checked_ids
+from binrag.store.handle import MAX_NAME_BYTES, n_utf8_bytes
 from binrag.store.settings import checked_count
 
 _MICROSECONDS = 1_000_000
-_MAX_NAME_BYTES = 1024
 
 
 class Ledger:
@@ -135,10 +135,7 @@ def _microseconds(seconds: object, name: str) -> int:
 def _checked_name(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise InvalidInput(f"{what} is {value!r}, expected a str")
-    try:
-        size = len(value.encode())
-    except UnicodeEncodeError as error:
-        raise InvalidInput(f"{what} {value!r} is not valid Unicode text: {error}") from None
-    if size > _MAX_NAME_BYTES:
-        raise InvalidInput(f"{what} has {size:,} bytes, expected {_MAX_NAME_BYTES:,} at most")
+    size = n_utf8_bytes(what, value)
+    if size > MAX_NAME_BYTES:
+        raise InvalidInput(f"{what} has {size:,} bytes, expected {MAX_NAME_BYTES:,} at most")
     return value
