@@ -19,7 +19,7 @@ from binrag.binarizers.codes import as_bytes, from_bytes
 from binrag.errors import BinarizerMismatch, BinragError, EncoderMismatch, FormatVersionError, InvalidInput
 from binrag.protocols import Binarizer
 from binrag.registry import binarizer_from_record, record_of
-from binrag.types import Float32
+from binrag.types import Float32, Float64
 
 SUFFIX = ".binarizer"
 VERSION = 0
@@ -201,7 +201,7 @@ def _found(path: str | Path) -> tuple[Path, int | None]:
 def _check_encoder(record: dict[str, Any], path: str, encoder_id: str | None, canaries: Float32 | None) -> None:
     if record["canaries"] is not None and canaries is not None:
         known = from_bytes(record["canaries"], (-1, record["dim"]), "<f2")
-        same = known.shape == canaries.shape and _cosines(known, canaries).min() > CANARY_SIMILARITY
+        same = known.shape == canaries.shape and cosines(known, canaries).min() > CANARY_SIMILARITY
     else:
         same = None in (record["encoder_id"], encoder_id) or record["encoder_id"] == encoder_id
     if not same:
@@ -210,6 +210,7 @@ def _check_encoder(record: dict[str, Any], path: str, encoder_id: str | None, ca
         )
 
 
-def _cosines(a: Float32, b: Float32) -> Float32:
+def cosines(a: Float32 | Float64, b: Float32 | Float64) -> Float32 | Float64:
+    """Return the cosine of each row of `a` with the same row of `b`, float (n,); 0 where one of them is zero."""
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return np.asarray((a * b).sum(axis=1) / np.where(lengths > 0, lengths, 1))

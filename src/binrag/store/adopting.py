@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from binrag.binarizers.artefact import cosines
 from binrag.errors import EncoderMismatch, VectorsUnavailable
 from binrag.storage import Reading
 from binrag.storage.vectors import decode_vectors
@@ -46,12 +47,11 @@ def _sampled(reading: Reading, dim: int) -> tuple[list[Document], Float32]:
 def _compare(handle: Handle, documents: list[Document], vectors: Float32) -> None:
     encoder = handle.encoder.required(None)
     encoded = np.asarray(encoder.encode_document([str(document.text) for document in documents]), dtype=np.float64)
-    norms = np.linalg.norm(encoded, axis=1) * np.linalg.norm(vectors.astype(np.float64), axis=1)
-    cosines = (encoded * vectors).sum(axis=1) / np.maximum(norms, np.finfo(np.float64).tiny)
-    worst = int(np.argmin(cosines))
-    if not cosines[worst] > _MIN_COSINE:
+    found = cosines(encoded, vectors.astype(np.float64))
+    worst = int(np.argmin(found))
+    if not found[worst] > _MIN_COSINE:
         raise EncoderMismatch(
             f"the vector of document {documents[worst].id!r} is not what {encoder.encoder_id!r} makes of its text "
-            f"(cosine {cosines[worst]:.4f}, expected more than {_MIN_COSINE}); open the store with the encoder "
+            f"(cosine {found[worst]:.4f}, expected more than {_MIN_COSINE}); open the store with the encoder "
             "that made them"
         )

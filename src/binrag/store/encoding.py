@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from binrag.binarizers.artefact import cosines
 from binrag.errors import DimensionMismatch, EncoderMismatch, InvalidInput, TruncatedTextWarning
 from binrag.protocols import Encoder
 from binrag.storage import Writing
@@ -200,8 +201,7 @@ def _least_cosine(recorded: bytes, mine: bytes, recorded_dim: int, dim: int) -> 
     if recorded_dim != dim:
         return 0.0
     a, b = (np.frombuffer(side, dtype="<f4").reshape(-1, dim).astype(np.float64) for side in (recorded, mine))
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return float(((a * b).sum(axis=1) / norms).min())
+    return float(cosines(a, b).min())
 
 
 def warn_of_truncated(n_truncated: int, n_texts: int) -> None:
