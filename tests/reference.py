@@ -435,3 +435,22 @@ def row_levels(vectors, n_planes):
             bits.append([*signs, *((v + 3) // 2 % 2 == 1 for v in level)])
             levels.append([float(v) for v in level])
     return np.array(bits), np.array(levels)
+
+
+def token_codes(tokens, n_planes, rotation):
+    """Codes of each text's tokens less their mean, rotated: what they decode to, and the bits of their codes."""
+    decoded, bits = [], []
+    for i in range(len(tokens)):
+        vectors = np.asarray(tokens[i], dtype=float)
+        if not len(vectors):
+            continue
+        mean = vectors.mean(axis=0)
+        scale = max(abs(x) for x in mean) / 127
+        mean = np.array([round(x / scale) * scale if scale else 0.0 for x in mean])
+        rotated = (vectors - mean) @ rotation.astype(float)
+        own, levels = row_levels(rotated, n_planes)
+        for x, level in zip(rotated, levels, strict=True):
+            factor = float(x @ x) / float(x @ level) if x.any() else 0.0
+            decoded.append(mean + factor * level @ rotation.T.astype(float))
+        bits.append(own)
+    return np.array(decoded), np.concatenate(bits)

@@ -9,6 +9,7 @@ from binrag.binarizers.recurrent import RecurrentBinarizer
 from binrag.binarizers.reduction import ReducedBinarizer
 from binrag.binarizers.row_levels import RowLevelsBinarizer
 from binrag.binarizers.sign import RotatedSignBinarizer, SignBinarizer
+from binrag.binarizers.token_codes import TokenBinarizer
 
 __all__ = [
     "AdditiveBinarizer",
@@ -23,4 +24,5 @@ __all__ = [
     "RotatedSignBinarizer",
     "RowLevelsBinarizer",
     "SignBinarizer",
+    "TokenBinarizer",
 ]

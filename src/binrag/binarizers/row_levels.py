@@ -16,7 +16,7 @@ from binrag.binarizers.codes import integer_of
 from binrag.binarizers.decoder import Bits, LinearDecoder, row_sums, signed
 from binrag.errors import InvalidInput
 from binrag.registry import register
-from binrag.types import Float32, Float64
+from binrag.types import Float32, Float64, UInt8
 
 
 class RowLevelsBinarizer(LinearDecoder):
@@ -65,6 +65,11 @@ class RowLevelsBinarizer(LinearDecoder):
     def weights(self, vectors: Float32) -> Float32:
         """Return what the bits of a code weigh for queries, float32 (n, dim): float32 (n, n_bits)."""
         return vectors if self.n_planes == 1 else np.concatenate([2 * vectors, vectors], axis=1)
+
+    def levels(self, codes: UInt8) -> Float32:
+        """Return the levels of codes, uint8 (n, n_bytes), that factors are multiplied with: float32 (n, dim)."""
+        bits = signed(np.unpackbits(codes, axis=1, count=self.n_bits, bitorder="little") > 0)
+        return bits if self.n_planes == 1 else 2 * bits[:, : self.dim] + bits[:, self.dim :]
 
     def _weights(self, vector: Float32) -> Float32:
         return np.asarray(self.weights(vector[None])[0])
