@@ -121,6 +121,23 @@ def hadamard(width):
     return matrix / np.sqrt(width)
 
 
+def rotated(vector, flips):
+    """One vector by sign flips and Walsh–Hadamard transforms, number by number, each rounded to float32."""
+    x, dim = [np.float32(value) for value in vector], len(vector)
+    width = 2 ** int(np.log2(dim))
+    for turn, flip in enumerate(flips):
+        x = [value * np.float32(sign) for value, sign in zip(x, flip, strict=True)]
+        start, step = 0 if turn % 2 == 0 else dim - width, 1
+        while step < width:
+            for j in range(width):
+                if not j & step:
+                    a, b = x[start + j], x[start + j + step]
+                    x[start + j], x[start + j + step] = a + b, a - b
+            step *= 2
+        x[start : start + width] = [value / np.float32(np.sqrt(width)) for value in x[start : start + width]]
+    return np.array(x, dtype=np.float32)
+
+
 def random_words(n, n_words, seed=0, n_patterns=40, p_noise=0.03):
     """Random codes with many equal distances: a few patterns with some bits flipped, uint64 (n, n_words)."""
     draw = np.random.default_rng(seed)

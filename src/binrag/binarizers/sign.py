@@ -20,6 +20,7 @@ from binrag.binarizers.codes import (
     pack_bits,
     rescale_factors,
 )
+from binrag.binarizers.rotation import Flips, random_flips, rotate
 from binrag.errors import InvalidInput
 from binrag.registry import register
 from binrag.types import Codes, CodeShape, Float32, Query
@@ -121,9 +122,7 @@ def _floats(data: bytes | None) -> Float32 | None:
 class RotatedSignBinarizer(SignBinarizer):
     """Signs after a random rotation, for vectors whose own coordinates carry little sign information.
 
-    The rotation is four rounds of random sign flips and a fast Walsh–Hadamard transform over a power of two of
-    the coordinates: the first ones, then the last ones, in turn. It is orthogonal at every dimension and costs O(dim
-    log dim).
+    The rotation is that of `binrag.binarizers.rotation`.
 
     Parameters
     ----------
@@ -145,22 +144,15 @@ class RotatedSignBinarizer(SignBinarizer):
         *,
         mean: Float32 | None = None,
         seed: int = 0,
-        flips: np.ndarray[Any, np.dtype[np.int8]] | None = None,
+        flips: Flips | None = None,
     ) -> None:
         super().__init__(dim, mean=mean)
         if flips is None:
-            draw = np.random.Generator(np.random.PCG64(seed)).integers(0, 2, size=(4, dim))
-            flips = (2 * draw - 1).astype(np.int8)
+            flips = random_flips(dim, seed)
         self.flips = flips
 
     def _project(self, vectors: Float32) -> Float32:
-        width = 1 << (self.dim.bit_length() - 1)
-        rotated = vectors.astype(np.float32)
-        for i, flip in enumerate(self.flips):
-            rotated *= flip
-            part = rotated[:, :width] if i % 2 == 0 else rotated[:, self.dim - width :]
-            part[:] = _hadamard(part)
-        return rotated
+        return rotate(vectors, self.flips)
 
     def get_config(self) -> dict[str, Any]:
         """Return the dimension, the mean and the sign flips."""
@@ -173,18 +165,6 @@ class RotatedSignBinarizer(SignBinarizer):
         bits = np.unpackbits(np.frombuffer(config["flips"], dtype=np.uint8), count=4 * dim)
         flips = (2 * bits.reshape(4, dim).astype(np.int8) - 1).astype(np.int8)
         return cls(dim, mean=_floats(config["mean"]), flips=flips)
-
-
-def _hadamard(rows: Float32) -> Float32:
-    """Apply the orthonormal Walsh–Hadamard transform to rows, float32 (n, a power of two)."""
-    n, width = rows.shape
-    step = 1
-    while step < width:
-        pairs = rows.reshape(n, width // (2 * step), 2, step)
-        rows = np.stack((pairs[:, :, 0] + pairs[:, :, 1], pairs[:, :, 0] - pairs[:, :, 1]), axis=2)
-        rows = rows.reshape(n, width)
-        step *= 2
-    return rows / np.float32(np.sqrt(width))
 
 
 register(SignBinarizer)
