@@ -25,7 +25,7 @@ from benchmarks.datasets import Dataset, load
 from benchmarks.embeddings import CACHE
 from benchmarks.metrics import judge
 from binrag import pipeline
-from binrag.binarizers import RowLevelsBinarizer, TokenBinarizer
+from binrag.binarizers import RowLevelsBinarizer
 from binrag.encoders import SentenceTokenEncoder, TokenEncoder
 from binrag.encoders.fde import Fde, FdeConfig
 from binrag.encoders.tokens import checked_tokens
@@ -176,16 +176,9 @@ def all_scores(documents: TokenVectors, queries: TokenVectors) -> Float64:
 
 
 def coded(tokens: TokenVectors, n_planes: int) -> TokenCodes:
-    """Code token vectors, some documents at a time."""
-    binarizer = TokenBinarizer(tokens.dim, n_planes)
-    parts = [
-        binarizer.transform(tokens.take(np.arange(first, min(first + ENCODED_AT_ONCE, len(tokens)))))
-        for first in range(0, len(tokens), ENCODED_AT_ONCE)
-    ]
-    codes, rescale, scales, means = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("codes", "rescale", "scales", "means")
-    )
-    return TokenCodes(codes, rescale, tokens.offsets, scales, means)
+    """Code token vectors."""
+    binarizer = RowLevelsBinarizer(tokens.dim, n_planes)
+    return TokenCodes.of(binarizer.transform(tokens.vectors), tokens.offsets)
 
 
 def candidates_of(encoded: Float32, queries: Sequence[Float32], way: str) -> list[Int64]:
@@ -227,13 +220,13 @@ def orders_of(data: TokenSet) -> dict[str, Callable[[Sequence[Int64]], list[Int6
         return [Candidates.ordered(own, scores[own]).rows for own, scores in zip(firsts, data.scores, strict=True)]
 
     def by_codes(n_planes: int, threshold: float | None) -> Callable[[Sequence[Int64]], list[Int64]]:
-        codes, binarizer = coded(data.documents, n_planes), TokenBinarizer(data.documents.dim, n_planes)
+        codes, binarizer = coded(data.documents, n_planes), RowLevelsBinarizer(data.documents.dim, n_planes)
 
         def ordered(rows: Sequence[Int64]) -> list[Int64]:
             found = []
             for i, own in enumerate(rows):
                 tokens = data.queries[i] if threshold is None else group_tokens(data.queries[i], threshold)
-                query = TokenQuery.of(tokens, binarizer.weights(tokens))
+                query = TokenQuery.of(binarizer.weights(tokens))
                 found.append(rescore_tokens(codes.take(own[:N_RESCORED]), query, own[:N_RESCORED]).rows)
             return found
 
@@ -267,7 +260,7 @@ def costs(data: TokenSet, config: FdeConfig, n_planes: int, token_planes: int) -
     start = time.perf_counter()
     fde.encode_document(some)
     encode = 1000 * (time.perf_counter() - start) / len(some)
-    binarizer, of_tokens = RowLevelsBinarizer(fde.dim, n_planes), TokenBinarizer(data.documents.dim, token_planes)
+    binarizer, of_tokens = RowLevelsBinarizer(fde.dim, n_planes), RowLevelsBinarizer(data.documents.dim, token_planes)
     index = FlatIndex.from_codes(binarizer.transform(fde.encode_document(data.documents)), by_tables=True)
     codes = coded(data.documents, token_planes)
     n = min(30, len(data.queries))
@@ -278,7 +271,7 @@ def costs(data: TokenSet, config: FdeConfig, n_planes: int, token_planes: int) -
         binarizer.query(fde.encode_query(data.queries[i]))
 
     def rescore(i: int) -> Int64:
-        query = TokenQuery.of(data.queries[i], of_tokens.weights(data.queries[i]))
+        query = TokenQuery.of(of_tokens.weights(data.queries[i]))
         return rescore_tokens(codes.take(found[i]), query, found[i]).rows
 
     floats = milliseconds(lambda i: exhaustive(data.documents, data.queries[i]), min(n, 10))

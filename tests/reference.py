@@ -121,6 +121,23 @@ def hadamard(width):
     return matrix / np.sqrt(width)
 
 
+def rotated(vector, flips):
+    """One vector by sign flips and Walsh–Hadamard transforms, number by number, each rounded to float32."""
+    x, dim = [np.float32(value) for value in vector], len(vector)
+    width = 2 ** int(np.log2(dim))
+    for turn, flip in enumerate(flips):
+        x = [value * np.float32(sign) for value, sign in zip(x, flip, strict=True)]
+        start, step = 0 if turn % 2 == 0 else dim - width, 1
+        while step < width:
+            for j in range(width):
+                if not j & step:
+                    a, b = x[start + j], x[start + j + step]
+                    x[start + j], x[start + j + step] = a + b, a - b
+            step *= 2
+        x[start : start + width] = [value / np.float32(np.sqrt(width)) for value in x[start : start + width]]
+    return np.array(x, dtype=np.float32)
+
+
 def random_words(n, n_words, seed=0, n_patterns=40, p_noise=0.03):
     """Random codes with many equal distances: a few patterns with some bits flipped, uint64 (n, n_words)."""
     draw = np.random.default_rng(seed)
@@ -435,22 +452,3 @@ def row_levels(vectors, n_planes):
             bits.append([*signs, *((v + 3) // 2 % 2 == 1 for v in level)])
             levels.append([float(v) for v in level])
     return np.array(bits), np.array(levels)
-
-
-def token_codes(tokens, n_planes, rotation):
-    """Codes of each text's tokens less their mean, rotated: what they decode to, and the bits of their codes."""
-    decoded, bits = [], []
-    for i in range(len(tokens)):
-        vectors = np.asarray(tokens[i], dtype=float)
-        if not len(vectors):
-            continue
-        mean = vectors.mean(axis=0)
-        scale = max(abs(x) for x in mean) / 127
-        mean = np.array([round(x / scale) * scale if scale else 0.0 for x in mean])
-        rotated = (vectors - mean) @ rotation.astype(float)
-        own, levels = row_levels(rotated, n_planes)
-        for x, level in zip(rotated, levels, strict=True):
-            factor = float(x @ x) / float(x @ level) if x.any() else 0.0
-            decoded.append(mean + factor * level @ rotation.T.astype(float))
-        bits.append(own)
-    return np.array(decoded), np.concatenate(bits)

@@ -283,36 +283,29 @@ class TokenCodes:
         Rescale factors.
     offsets : int64 (n + 1,)
         Those of text i are rows ``offsets[i]`` up to ``offsets[i + 1]``; a text may have none.
-    scales : float32 (n,)
-        What the levels of a text's mean are multiplied by.
-    means : int8 (n, dim)
-        Levels of the mean of each text's token vectors, which codes are of the differences from.
     """
 
     codes: UInt8
     rescale: Float16
     offsets: Int64
-    scales: Float32
-    means: Int8
 
     @classmethod
-    def of(cls, codes: Codes, offsets: Int64, scales: Float32, means: Int8) -> TokenCodes:
+    def of(cls, codes: Codes, offsets: Int64) -> TokenCodes:
         """Lay out codes that have rescale factors, of the token vectors that offsets are of."""
         assert codes.rescale is not None
         n, n_words = codes.words.shape
         words = np.ascontiguousarray(codes.words, dtype="<u8").view(np.uint8).reshape(n, 8 * n_words)
-        return cls(np.concatenate([words, codes.rest], axis=1), codes.rescale, offsets, scales, means)
+        return cls(np.concatenate([words, codes.rest], axis=1), codes.rescale, offsets)
 
     def take(self, rows: Int64) -> TokenCodes:
         """Return those of some texts, int64 (n,), one after another."""
         places, offsets = _taken(self.offsets, rows)
-        return TokenCodes(self.codes[places], self.rescale[places], offsets, self.scales[rows], self.means[rows])
+        return TokenCodes(self.codes[places], self.rescale[places], offsets)
 
     @property
     def document_bytes(self) -> Int64:
-        """Bytes of each text, its mean, scale and rescale factors counted: int64 (n,)."""
-        of_token, of_text = self.codes.shape[1] + self.rescale.itemsize, self.means.shape[1] + self.scales.itemsize
-        return np.asarray(np.diff(self.offsets) * of_token + of_text, dtype=np.int64)
+        """Bytes of each text, rescale factors counted: int64 (n,)."""
+        return np.asarray(np.diff(self.offsets) * (self.codes.shape[1] + self.rescale.itemsize), dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -36,7 +36,7 @@ def made(name, dim, with_mean=False):
             return kind.fit(corpus(4500, dim), lambda rows, queries: SignBinarizer(40), 40)
         return kind.fit(corpus(4500, dim), code_bytes=code_bytes, seed=1)
     if name not in CENTRED:
-        return kind(dim, 1 + dim % 2)
+        return (kind.rotated if dim > 64 else kind)(dim, 1 + dim % 2)
     return kind(dim, mean=0.3 * vectors_of(1, dim, seed=11)[0] if with_mean else None)
 
 

@@ -1,5 +1,7 @@
 """MUVERA's encodings: equal to their definition, what the paper says of them, and the same everywhere."""
 
+import tracemalloc
+
 import msgpack
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import reference
 from fakes import unit, vectors_of
 from processes import run_script
 
-from binrag.encoders.fde import Fde, FdeConfig
+from binrag.encoders.fde import CHUNK, Fde, FdeConfig
 from binrag.errors import DimensionMismatch, InvalidInput
 from binrag.types import TokenVectors
 
@@ -74,6 +76,25 @@ def test_seeds_and_the_two_kinds_of_draws_are_independent():
     assert normals.mean() == pytest.approx(0, abs=0.1)
     assert normals.std() == pytest.approx(1, abs=0.05)
     assert (normals**4).mean() == pytest.approx(3, abs=0.6)
+
+
+def test_a_document_of_many_tokens_takes_little_memory_beside_them():
+    """Its partitions in all repetitions are kept, in two bytes each; what else is held does not grow with it."""
+    fde, tokens = Fde(64, FdeConfig(1000, 3, 8)), tokens_of([10_000], 64)
+    fde.encode_query(tokens[0][:1])
+    tracemalloc.start()
+    try:
+        fde.encode_document(tokens)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * 1000 * 10_000 + 8 * CHUNK
+
+
+def test_the_draws_are_made_once(monkeypatch):
+    fde, tokens = Fde(8, FdeConfig(3, 2, 4, final_projection_dim=16)), tokens_of([5], 8)
+    monkeypatch.setattr(Fde, "_draw", None)
+    assert fde.encode_query(tokens[0]).any()
 
 
 SCRIPT = """
@@ -182,6 +203,14 @@ def test_what_does_not_fit_the_tokens_is_refused():
         Fde(0)
     with pytest.raises(InvalidInput, match="1000 repetitions of 1024 blocks of 4 dimensions are 4,096,000"):
         Fde(8, FdeConfig(1000, 10, 4))
+    with pytest.raises(InvalidInput, match="hyperplanes for token vectors of 3,000 dimensions are 30,000,000 numbers"):
+        Fde(3000, FdeConfig(1000, 10, 1))
+    with pytest.raises(InvalidInput, match=r"projections for .* are 18,000,000 numbers, expected 16,777,216 at most"):
+        Fde(3000, FdeConfig(1000, 0, 6))
+    with pytest.raises(
+        InvalidInput, match=r"partitions for .* are 20,480,000 numbers, .* ask for fewer repetitions or"
+    ):
+        Fde(20_000, FdeConfig(1, 10, 1))
     with pytest.raises(DimensionMismatch, match="have 7 dimensions, this encoding is of vectors of 8"):
         Fde(8, FdeConfig(1, 1, 4, False, None)).encode_query(vectors_of(3, 7))
 

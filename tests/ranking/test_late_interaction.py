@@ -5,10 +5,10 @@ import pytest
 import reference
 from fakes import unit, vectors_of
 
-from binrag.binarizers import TokenBinarizer
+from binrag.binarizers import RowLevelsBinarizer
 from binrag.errors import InvalidInput
 from binrag.ranking.late_interaction import TokenQuery, group_tokens, rescore_token_vectors, rescore_tokens
-from binrag.types import TokenVectors
+from binrag.types import TokenCodes, TokenVectors
 
 LENGTHS = [5, 0, 1, 60, 2]
 
@@ -18,11 +18,7 @@ def tokens_of(lengths, dim, seed=0):
 
 
 def coded(tokens, binarizer):
-    return binarizer.transform(tokens)
-
-
-def prepared(query, binarizer):
-    return TokenQuery.of(query, binarizer.weights(query))
+    return TokenCodes.of(binarizer.transform(tokens.vectors), tokens.offsets)
 
 
 def by_row(candidates, rows):
@@ -38,11 +34,12 @@ def by_row(candidates, rows):
 @pytest.mark.parametrize(("dim", "n_query_tokens"), [(1, 1), (20, 32), (64, 33), (100, 7), (384, 70)])
 def test_scores_over_codes_equal_maxsim_of_what_they_decode_to(dim, n_query_tokens, n_planes):
     tokens, query = tokens_of(LENGTHS, dim), unit(vectors_of(n_query_tokens, dim, seed=50))
-    binarizer = TokenBinarizer(dim, n_planes)
+    binarizer = RowLevelsBinarizer(dim, n_planes)
     codes = coded(tokens, binarizer)
-    decoded = binarizer.decode(codes).vectors
+    _, levels = reference.row_levels(tokens.vectors, n_planes)
+    decoded = levels * codes.rescale.astype(float)[:, None]
     rows = np.array([7, 3, 100, 4, 9])
-    scores = by_row(rescore_tokens(codes, prepared(query, binarizer), rows), rows.tolist())
+    scores = by_row(rescore_tokens(codes, TokenQuery.of(binarizer.weights(query)), rows), rows.tolist())
     expected = [
         reference.maxsim(query, decoded[a:b]) for a, b in zip(codes.offsets[:-1], codes.offsets[1:], strict=True)
     ]
@@ -60,28 +57,27 @@ def test_float_scores_equal_the_definition():
 
 @pytest.mark.parametrize("n_planes", [1, 2])
 def test_estimates_are_near_the_float_scores(n_planes):
-    texts = [unit(vectors_of(30, 128, i) + vectors_of(1, 128, 900 + i)) for i in range(60)]
-    tokens, query = TokenVectors.of(texts, 128), unit(vectors_of(8, 128, seed=500))
+    tokens, query = tokens_of([30] * 60, 128), unit(vectors_of(8, 128, seed=500))
     rows = np.arange(60)
-    binarizer = TokenBinarizer(128, n_planes)
-    codes = rescore_tokens(coded(tokens, binarizer), prepared(query, binarizer), rows)
+    binarizer = RowLevelsBinarizer(128, n_planes)
+    codes = rescore_tokens(coded(tokens, binarizer), TokenQuery.of(binarizer.weights(query)), rows)
     floats = rescore_token_vectors(tokens, query, rows)
     correlation = np.corrcoef(by_row(codes, rows.tolist()), by_row(floats, rows.tolist()))[0, 1]
-    assert correlation > (0.75 if n_planes == 1 else 0.9)
+    assert correlation > (0.5 if n_planes == 1 else 0.8)
 
 
 def test_the_largest_sums_fit_their_16_bits():
     """All bits agree with the weights: what is added is as large as it can be."""
     query = np.ones((1, 4096), dtype=np.float32)
-    binarizer = TokenBinarizer(4096, 2)
+    binarizer = RowLevelsBinarizer(4096, 2)
     tokens = TokenVectors.of([query * np.float32(0.01), -query * np.float32(0.01)], 4096)
-    scores = rescore_tokens(coded(tokens, binarizer), prepared(query, binarizer), np.arange(2)).scores
+    scores = rescore_tokens(coded(tokens, binarizer), TokenQuery.of(binarizer.weights(query)), np.arange(2)).scores
     assert scores == pytest.approx([40.96, -40.96], rel=1e-3)
 
 
 def test_documents_are_taken_by_row():
     tokens = tokens_of(LENGTHS, 16)
-    codes = coded(tokens, TokenBinarizer(16, 2))
+    codes = coded(tokens, RowLevelsBinarizer(16, 2))
     rows = np.array([3, 1, 3, 0])
     taken, taken_codes = tokens.take(rows), codes.take(rows)
     for i, row in enumerate(rows):
@@ -93,9 +89,9 @@ def test_documents_are_taken_by_row():
 
 
 def test_bytes_of_a_document():
-    codes = coded(tokens_of(LENGTHS, 384), TokenBinarizer(384))
-    assert codes.document_bytes.tolist() == [n * 50 + 388 for n in LENGTHS]
-    assert coded(tokens_of([3], 100), TokenBinarizer(100, 2)).document_bytes.tolist() == [3 * (16 + 9 + 2) + 104]
+    codes = coded(tokens_of(LENGTHS, 384), RowLevelsBinarizer(384))
+    assert codes.document_bytes.tolist() == [n * 50 for n in LENGTHS]
+    assert coded(tokens_of([3], 100), RowLevelsBinarizer(100, 2)).document_bytes.tolist() == [3 * (16 + 9 + 2)]
 
 
 def test_tokens_that_are_alike_become_their_sum():
@@ -118,10 +114,10 @@ def test_tokens_grouped_at_their_equals_score_the_same():
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(InvalidInput, match="the query has no tokens that count"):
-        TokenQuery.of(np.zeros((0, 64), np.float32), np.zeros((0, 64), np.float32))
+        TokenQuery.of(np.zeros((0, 64), np.float32))
     for threshold in (0, 1.1, float("nan")):
         with pytest.raises(InvalidInput, match="expected above 0 and at most 1"):
             group_tokens(np.eye(3, dtype=np.float32), threshold)
-    codes = coded(tokens_of([3], 64), TokenBinarizer(64))
+    codes = coded(tokens_of([3], 64), RowLevelsBinarizer(64))
     with pytest.raises(ValueError, match="have 8 bytes, the query is for 16"):
-        rescore_tokens(codes, TokenQuery.of(np.ones((1, 128), np.float32), np.ones((1, 128), np.float32)), np.arange(1))
+        rescore_tokens(codes, TokenQuery.of(np.ones((1, 128), np.float32)), np.arange(1))

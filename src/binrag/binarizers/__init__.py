@@ -9,7 +9,6 @@ from binrag.binarizers.recurrent import RecurrentBinarizer
 from binrag.binarizers.reduction import ReducedBinarizer
 from binrag.binarizers.row_levels import RowLevelsBinarizer
 from binrag.binarizers.sign import RotatedSignBinarizer, SignBinarizer
-from binrag.binarizers.token_codes import TokenBinarizer
 
 __all__ = [
     "AdditiveBinarizer",
@@ -24,5 +23,4 @@ __all__ = [
     "RotatedSignBinarizer",
     "RowLevelsBinarizer",
     "SignBinarizer",
-    "TokenBinarizer",
 ]

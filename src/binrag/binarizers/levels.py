@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from binrag.binarizers.codes import as_bytes, from_bytes, integer_of
 from binrag.binarizers.decoder import Bits, LinearDecoder, row_sums
 from binrag.binarizers.fitting import checked_code_bytes, checked_rows, sample, uniform_codes
-from binrag.binarizers.sign import RotatedSignBinarizer
+from binrag.binarizers.rotation import Flips, flips_from, flips_record, random_flips, rotate
 from binrag.errors import InvalidInput
 from binrag.registry import register
 from binrag.scalars import STEPS
@@ -23,8 +22,6 @@ from binrag.types import Float32, Float64, Int64, Progress
 
 MAX_ROWS = 20_000
 """Rows that Lloyd–Max levels are fitted to; more are sampled."""
-
-Flips = npt.NDArray[np.int8]
 
 
 class LevelDecoder(LinearDecoder):
@@ -108,24 +105,24 @@ class LevelsBinarizer(LevelDecoder):
         self.flips = flips
 
     def _coordinates(self, centred: Float32) -> Float32:
-        return _rotated(centred, self.flips)
+        return rotate(centred, self.flips)
 
     def _signs(self, centred: Float32) -> Bits:
-        return np.asarray(_rotated(centred, self.flips)[:, : 64 * self.shape.n_words] >= 0)
+        return np.asarray(rotate(centred, self.flips)[:, : 64 * self.shape.n_words] >= 0)
 
     def _query_coordinates(self, vector: Float32) -> Float32:
-        return np.asarray(_rotated(vector[None], self.flips)[0])
+        return np.asarray(rotate(vector[None], self.flips)[0])
 
     def get_config(self) -> dict[str, Any]:
         """Return the mean, the steps, the planes and the rotation."""
-        own = {"steps": as_bytes(self.steps), "n_planes": self.n_planes, "flips": _flips_record(self.flips)}
+        own = {"steps": as_bytes(self.steps), "n_planes": self.n_planes, "flips": flips_record(self.flips)}
         return {**super().get_config(), **own}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Rebuild from `get_config`."""
         dim = integer_of(config, "dim")
-        flips = _flips(config["flips"], dim)
+        flips = flips_from(config["flips"], dim)
         return cls(
             from_bytes(config["mean"], dim), from_bytes(config["steps"], dim), integer_of(config, "n_planes", 8), flips
         )
@@ -192,7 +189,7 @@ class LloydMaxBinarizer(LinearDecoder):
         super().__init__(mean, len(mean) * self.width, len(mean) * self.width // 64, nested=False)
 
     def _code(self, centred: Float32) -> tuple[Bits, Float64, Float64]:
-        y = _rotated(centred, self.flips)
+        y = rotate(centred, self.flips)
         codes = np.zeros(y.shape, dtype=np.int64)
         for lower, upper in zip(self.levels.T[:-1], self.levels.T[1:], strict=True):
             codes += y > (lower + upper) / 2
@@ -202,7 +199,7 @@ class LloydMaxBinarizer(LinearDecoder):
 
     def _weights(self, vector: Float32) -> Float32:
         """Return the coordinates of the query: levels that are not evenly spaced have no weight a bit."""
-        return np.asarray(_rotated(vector[None], self.flips)[0])
+        return np.asarray(rotate(vector[None], self.flips)[0])
 
     def _tables(self, vector: Float32, weights: Float32) -> Float32:
         a_byte = 8 // self.width
@@ -215,7 +212,7 @@ class LloydMaxBinarizer(LinearDecoder):
 
     def get_config(self) -> dict[str, Any]:
         """Return the mean, the levels and the rotation."""
-        return {**super().get_config(), "levels": as_bytes(self.levels), "flips": _flips_record(self.flips)}
+        return {**super().get_config(), "levels": as_bytes(self.levels), "flips": flips_record(self.flips)}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -225,7 +222,7 @@ class LloydMaxBinarizer(LinearDecoder):
         if width not in (1, 2, 4, 8):
             raise InvalidInput(f"a dimension has {width} bits, expected 1, 2, 4 or 8")
         levels = from_bytes(config["levels"], (dim, 1 << width))
-        return cls(from_bytes(config["mean"], dim), levels, _flips(config["flips"], dim))
+        return cls(from_bytes(config["mean"], dim), levels, flips_from(config["flips"], dim))
 
     @classmethod
     def fit(
@@ -265,15 +262,11 @@ def lloyd_max(values: Float32, n_levels: int, n_rounds: int = 50) -> Float32:
     return levels.astype(np.float32)
 
 
-def _rotated(rows: Float32, flips: Flips | None) -> Float32:
-    return rows if flips is None else RotatedSignBinarizer(rows.shape[1], flips=flips)._project(rows)
-
-
-def _centred_and_rotated(vectors: Float32, seed: int, rotated: bool) -> tuple[Float32, Float32, Flips | None]:
+def _centred_and_rotated(vectors: Float32, seed: int, with_rotation: bool) -> tuple[Float32, Float32, Flips | None]:
     """Return the mean of rows, R (x − μ), and the flips that are R."""
     mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-    flips = RotatedSignBinarizer(len(mean), seed=seed).flips if rotated else None
-    return mean, _rotated(vectors - mean, flips), flips
+    flips = random_flips(len(mean), seed) if with_rotation else None
+    return mean, rotate(vectors - mean, flips), flips
 
 
 def _bits_a_dimension(code_bytes: int, dim: int, choices: tuple[int, ...]) -> int:
@@ -284,14 +277,6 @@ def _bits_a_dimension(code_bytes: int, dim: int, choices: tuple[int, ...]) -> in
         known = ", ".join(map(str, sizes))
         raise InvalidInput(f"code_bytes is {code_bytes}, whole bits of {dim} dimensions take one of {known}")
     return sizes[code_bytes]
-
-
-def _flips_record(flips: Flips | None) -> bytes | None:
-    return None if flips is None else as_bytes(flips, "<i1")
-
-
-def _flips(data: bytes | None, dim: int) -> Flips | None:
-    return None if data is None else from_bytes(data, (4, dim), "<i1")
 
 
 register(LevelsBinarizer)

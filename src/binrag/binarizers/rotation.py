@@ -1,39 +1,44 @@
-"""A random rotation in O(dim log dim) a vector, for coordinates that carry unequal shares of the information.
+"""A random rotation that takes few bits to keep, and O(dim log dim) a row.
 
-It is four rounds of random sign flips and a fast Walsh–Hadamard transform over a power of two of the coordinates: the
-first ones, then the last ones, in turn. It is orthogonal at every dimension.
+Four rounds of random sign flips and an orthonormal Walsh–Hadamard transform over a power of two of the coordinates: the
+first ones, then the last ones, in turn. It is orthogonal at every dimension. A file keeps the sign flips.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+import numpy.typing as npt
 
+from binrag.binarizers.codes import as_bytes, from_bytes
 from binrag.types import Float32
 
-Flips = np.ndarray[Any, np.dtype[np.int8]]
+Flips = npt.NDArray[np.int8]
 
 
-def rotated(vectors: Float32, flips: Flips) -> Float32:
-    """Rotate vectors, float32 (n, dim), by sign flips, int8 (4, dim), −1 or 1."""
-    dim = flips.shape[1]
+def random_flips(dim: int, seed: int) -> Flips:
+    """Draw the sign flips of a rotation, −1 or 1: int8 (4, dim)."""
+    draw = np.random.Generator(np.random.PCG64(seed)).integers(0, 2, size=(4, dim))
+    return (2 * draw - 1).astype(np.int8)
+
+
+def rotate(rows: Float32, flips: Flips | None) -> Float32:
+    """Return rows R x, float32 (n, dim), each as if it were alone; the rows themselves without flips."""
+    if flips is None:
+        return rows
+    from binrag.kernels.hadamard import rotate_rows
+
+    dim = rows.shape[1]
     width = 1 << (dim.bit_length() - 1)
-    found = vectors.astype(np.float32)
-    for i, flip in enumerate(flips):
-        found *= flip
-        part = found[:, :width] if i % 2 == 0 else found[:, dim - width :]
-        part[:] = _hadamard(part)
+    found = np.array(rows, dtype=np.float32)
+    rotate_rows(found, flips.astype(np.float32), width, np.float32(np.sqrt(width)))
     return found
 
 
-def _hadamard(rows: Float32) -> Float32:
-    """Apply the orthonormal Walsh–Hadamard transform to rows, float32 (n, a power of two)."""
-    n, width = rows.shape
-    step = 1
-    while step < width:
-        pairs = rows.reshape(n, width // (2 * step), 2, step)
-        rows = np.stack((pairs[:, :, 0] + pairs[:, :, 1], pairs[:, :, 0] - pairs[:, :, 1]), axis=2)
-        rows = rows.reshape(n, width)
-        step *= 2
-    return rows / np.float32(np.sqrt(width))
+def flips_record(flips: Flips | None) -> bytes | None:
+    """Return what a file keeps of sign flips."""
+    return None if flips is None else as_bytes(flips, "<i1")
+
+
+def flips_from(data: bytes | None, dim: int) -> Flips | None:
+    """Read `flips_record`."""
+    return None if data is None else from_bytes(data, (4, dim), "<i1")

@@ -1,8 +1,8 @@
-"""One or two bits a coordinate, neither centred nor rotated, in levels that a row scales for itself.
+"""One or two bits a coordinate, not centred, in levels that a row scales for itself.
 
 For vectors that are compared by the inner product as they are, with nothing to fit codes to: fixed dimensional
-encodings and token vectors. The query stays a float vector, so that a coordinate of zero adds nothing, whatever the
-codes have there.
+encodings, whose coordinates are alike and whose queries have zeros, which add nothing as long as nothing is rotated;
+and, rotated, token vectors, whose coordinates are not alike. The query stays a float vector.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import numpy as np
 
 from binrag.binarizers.codes import integer_of
 from binrag.binarizers.decoder import Bits, LinearDecoder, row_sums, signed
+from binrag.binarizers.rotation import Flips, flips_from, flips_record, random_flips, rotate
 from binrag.errors import InvalidInput
 from binrag.registry import register
-from binrag.types import Float32, Float64, UInt8
+from binrag.types import Float16, Float32, Float64, UInt8
 
 
 class RowLevelsBinarizer(LinearDecoder):
@@ -32,6 +33,9 @@ class RowLevelsBinarizer(LinearDecoder):
         Dimension of the vectors, 1 to 4,096.
     n_planes : int
         Bits a coordinate, 1 or 2.
+    flips : int8 (4, dim), optional
+        The rotation that the coordinates are taken after, as of `binrag.binarizers.rotation`; they are what the file
+        keeps.
 
     Raises
     ------
@@ -42,7 +46,7 @@ class RowLevelsBinarizer(LinearDecoder):
     component_id: ClassVar[str] = "row-levels"
     MAX_DIM: ClassVar[int] = 4096
 
-    def __init__(self, dim: int, n_planes: int = 1) -> None:
+    def __init__(self, dim: int, n_planes: int = 1, *, flips: Flips | None = None) -> None:
         if not 1 <= dim <= self.MAX_DIM:
             raise InvalidInput(
                 f"the dimension is {dim}, this binarizer codes vectors of 1 to {self.MAX_DIM} dimensions"
@@ -51,37 +55,59 @@ class RowLevelsBinarizer(LinearDecoder):
             raise InvalidInput(f"n_planes is {n_planes!r}, expected 1 or 2")
         super().__init__(np.zeros(dim, np.float32), n_planes * dim, -(-dim // 64), nested=False)
         self.n_planes = n_planes
+        self.flips = flips
+
+    @classmethod
+    def rotated(cls, dim: int, n_planes: int = 1, *, seed: int = 0) -> Self:
+        """Return a binarizer with a random rotation, drawn from the seed."""
+        return cls(dim, n_planes, flips=random_flips(dim, seed))
 
     def _code(self, centred: Float32) -> tuple[Bits, Float64, Float64]:
-        is_positive = centred > 0
-        squares = row_sums(centred**2)
+        y = rotate(centred, self.flips)
+        is_positive = y > 0
+        squares = row_sums(y**2)
         if self.n_planes == 1:
-            return is_positive, squares, row_sums(np.abs(centred))
+            return is_positive, squares, row_sums(np.abs(y))
         steps = np.sqrt(squares / self.dim).astype(np.float32)[:, None]
-        is_upper = (np.abs(centred) > steps) == is_positive
+        is_upper = (np.abs(y) > steps) == is_positive
         levels = 2 * signed(is_positive) + signed(is_upper)
-        return np.concatenate([is_positive, is_upper], axis=1), squares, row_sums(centred * levels)
+        return np.concatenate([is_positive, is_upper], axis=1), squares, row_sums(y * levels)
 
     def weights(self, vectors: Float32) -> Float32:
         """Return what the bits of a code weigh for queries, float32 (n, dim): float32 (n, n_bits)."""
-        return vectors if self.n_planes == 1 else np.concatenate([2 * vectors, vectors], axis=1)
+        y = rotate(vectors, self.flips)
+        return y if self.n_planes == 1 else np.concatenate([2 * y, y], axis=1)
 
-    def levels(self, codes: UInt8) -> Float32:
-        """Return the levels of codes, uint8 (n, n_bytes), that factors are multiplied with: float32 (n, dim)."""
+    def decode(self, codes: UInt8, rescale: Float16) -> Float32:
+        """Return the vectors that codes stand for.
+
+        Parameters
+        ----------
+        codes : uint8 (n, n_bytes)
+            Their words, little-endian, then the rest.
+        rescale : float16 (n,)
+
+        Returns
+        -------
+        float32 (n, dim)
+        """
         bits = signed(np.unpackbits(codes, axis=1, count=self.n_bits, bitorder="little") > 0)
-        return bits if self.n_planes == 1 else 2 * bits[:, : self.dim] + bits[:, self.dim :]
+        levels = bits if self.n_planes == 1 else 2 * bits[:, : self.dim] + bits[:, self.dim :]
+        found: Float32 = levels * rescale.astype(np.float32)[:, None]
+        return found if self.flips is None else found @ rotate(np.eye(self.dim, dtype=np.float32), self.flips).T
 
     def _weights(self, vector: Float32) -> Float32:
         return np.asarray(self.weights(vector[None])[0])
 
     def get_config(self) -> dict[str, Any]:
-        """Return the dimension and the bits a coordinate."""
-        return {"dim": self.dim, "n_planes": self.n_planes}
+        """Return the dimension, the bits a coordinate and the rotation."""
+        return {"dim": self.dim, "n_planes": self.n_planes, "flips": flips_record(self.flips)}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Rebuild from `get_config`."""
-        return cls(integer_of(config, "dim"), integer_of(config, "n_planes"))
+        dim = integer_of(config, "dim")
+        return cls(dim, integer_of(config, "n_planes"), flips=flips_from(config["flips"], dim))
 
 
 register(RowLevelsBinarizer)

@@ -20,7 +20,7 @@ from binrag.binarizers.codes import (
     pack_bits,
     rescale_factors,
 )
-from binrag.binarizers.rotation import Flips, rotated
+from binrag.binarizers.rotation import Flips, random_flips, rotate
 from binrag.errors import InvalidInput
 from binrag.registry import register
 from binrag.types import Codes, CodeShape, Float32, Query
@@ -122,7 +122,7 @@ def _floats(data: bytes | None) -> Float32 | None:
 class RotatedSignBinarizer(SignBinarizer):
     """Signs after a random rotation, for vectors whose own coordinates carry little sign information.
 
-    See `binrag.binarizers.rotation`.
+    The rotation is that of `binrag.binarizers.rotation`.
 
     Parameters
     ----------
@@ -148,12 +148,11 @@ class RotatedSignBinarizer(SignBinarizer):
     ) -> None:
         super().__init__(dim, mean=mean)
         if flips is None:
-            draw = np.random.Generator(np.random.PCG64(seed)).integers(0, 2, size=(4, dim))
-            flips = (2 * draw - 1).astype(np.int8)
+            flips = random_flips(dim, seed)
         self.flips = flips
 
     def _project(self, vectors: Float32) -> Float32:
-        return rotated(vectors, self.flips)
+        return rotate(vectors, self.flips)
 
     def get_config(self) -> dict[str, Any]:
         """Return the dimension, the mean and the sign flips."""

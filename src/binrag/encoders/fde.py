@@ -17,12 +17,16 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from binrag.errors import DimensionMismatch, InvalidInput
 from binrag.types import Float32, Float64, Int64, TokenVectors, UInt64
 
 MAX_DIM = 2**20
 """Dimensions of an encoding, before the final projection, at most."""
+
+MAX_DRAWN = 2**24
+"""Numbers that are drawn for hyperplanes, or for projections, and numbers of a text's blocks, at most."""
 
 CHUNK = 2**21
 """Numbers that are held at once for the blocks of some documents, or for the signs of some tokens, about."""
@@ -108,7 +112,8 @@ class Fde:
     Raises
     ------
     InvalidInput
-        If token vectors have no dimension, or encodings would have more than 1,048,576.
+        If token vectors have no dimension, encodings would have more than 1,048,576, or hyperplanes, projections or a
+        text's partitions would be more than 2^24 numbers.
     """
 
     def __init__(self, token_dim: int, config: FdeConfig | None = None) -> None:
@@ -128,15 +133,33 @@ class Fde:
             )
         self.dim = config.final_projection_dim or full_dim
         n, k = config.n_repetitions, config.n_simhash_projections
+        for what, size in (
+            ("hyperplanes", n * k * token_dim),
+            ("projections", n * token_dim * block_dim if block_dim < token_dim else 0),
+            ("partitions", self.n_partitions * token_dim),
+        ):
+            if size > MAX_DRAWN:
+                raise InvalidInput(
+                    f"{what} for token vectors of {token_dim:,} dimensions are {size:,} numbers, expected "
+                    f"{MAX_DRAWN:,} at most; ask for fewer repetitions or hyperplanes, or a smaller projection_dim"
+                )
         normals = [_normal(self._draw(_HYPERPLANES, r), k * token_dim) for r in range(n)]
         self.hyperplanes = np.stack(normals).astype(np.float32).reshape(n, k, token_dim)
         self.projections: Float32 | None = None
         if block_dim < token_dim:
             signs = [_signs(self._draw(_PROJECTIONS, r), token_dim * block_dim) for r in range(n)]
             self.projections = np.stack(signs).reshape(n, token_dim, block_dim)
+        self._sketches: list[tuple[Int64, Float32]] = []
+        if config.final_projection_dim is not None:
+            self._sketches = [self._sketch(r) for r in range(n)]
 
     def _draw(self, kind: int, repetition: int) -> np.random.PCG64:
         return np.random.PCG64(np.random.SeedSequence(self.config.seed, spawn_key=(kind, repetition)))
+
+    def _sketch(self, repetition: int) -> tuple[Int64, Float32]:
+        """Draw the place and the sign of each coordinate in the final projection."""
+        words = self._draw(_SKETCHES, repetition).random_raw(self._n_block)
+        return ((words >> np.uint64(1)) % np.uint64(self.dim)).astype(np.int64), _sign_of(words & np.uint64(1))
 
     def encode_document(self, tokens: TokenVectors) -> Float32:
         """Encode documents; an encoding does not depend on the other documents.
@@ -183,7 +206,7 @@ class Fde:
     def _chunks(self, tokens: TokenVectors) -> Iterator[tuple[int, int]]:
         """Yield ranges of texts, each of one or of a bounded number of blocks and of tokens."""
         most_texts = max(1, CHUNK // (self.n_partitions * self.token_dim))
-        most_tokens = max(1, CHUNK // self.token_dim)
+        most_tokens = max(1, CHUNK // max(self.token_dim, self.config.n_repetitions))
         first = 0
         while first < len(tokens):
             full = int(np.searchsorted(tokens.offsets, tokens.offsets[first] + most_tokens, side="right")) - 1
@@ -210,19 +233,17 @@ class Fde:
             if self.config.final_projection_dim is None:
                 found[:, r * self._n_block : (r + 1) * self._n_block] = values
             else:
-                words = self._draw(_SKETCHES, r).random_raw(self._n_block)
-                places = (words >> np.uint64(1)) % np.uint64(self.dim)
-                add_sketch(values, places.astype(np.int64), _sign_of(words & np.uint64(1)), found)
+                add_sketch(values, *self._sketches[r], found)
 
-    def _partitions(self, vectors: Float32) -> Int64:
-        """Return the partition of every token in every repetition, int64 (n_repetitions, n_tokens)."""
+    def _partitions(self, vectors: Float32) -> npt.NDArray[np.uint16]:
+        """Return the partition of every token in every repetition, uint16 (n_repetitions, n_tokens)."""
         from binrag.kernels.project import project
 
         n, k = self.hyperplanes.shape[:2]
         if k == 0:
-            return np.zeros((n, len(vectors)), dtype=np.int64)
+            return np.zeros((n, len(vectors)), dtype=np.uint16)
         normals = np.ascontiguousarray(self.hyperplanes.reshape(n * k, self.token_dim).T)
-        found = np.empty((n, len(vectors)), dtype=np.int64)
+        found = np.empty((n, len(vectors)), dtype=np.uint16)
         size = max(1, CHUNK // (n * k))
         for first in range(0, len(vectors), size):
             bits = (project(vectors[first : first + size], normals) > 0).reshape(-1, n, k)

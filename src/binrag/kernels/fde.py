@@ -34,7 +34,7 @@ def fill_blocks(
 
     vectors : float32 (n_tokens, dim)
     offsets : int64 (n + 1,); tokens of text i are rows offsets[i] up to offsets[i + 1]
-    partitions : int64 (n_tokens,), 0 to n_partitions - 1
+    partitions : uint16 (n_tokens,), 0 to n_partitions - 1
     averaged : whether to divide sums by the number of their tokens
     filled : whether a partition without a token gets a copy of one; not in a text without any
     blocks : float32 (n, n_partitions, dim), filled; zeros in a partition that has no token

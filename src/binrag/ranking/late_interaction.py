@@ -31,25 +31,20 @@ class TokenQuery:
         The size of one unit of a part's tables.
     n_tokens : int
         Tokens of the query.
-    total : float64 (dim,)
-        The sum of its tokens, for what the tokens of a document have in common.
     """
 
     tables: Tables
     steps: Float64
     n_tokens: int
-    total: Float64
 
     @classmethod
-    def of(cls, token_vectors: Float32, weights: Float32) -> TokenQuery:
+    def of(cls, weights: Float32) -> TokenQuery:
         """Tabulate what the bits of a code weigh for each token.
 
         Parameters
         ----------
-        token_vectors : float32 (n_tokens, dim)
-            The query's.
         weights : float32 (n_tokens, n_bits)
-            What the bits of a code weigh for each: `TokenBinarizer.weights`.
+            Of a linear decoder, Wᵀ q of each token: `RowLevelsBinarizer.weights`.
 
         Raises
         ------
@@ -69,8 +64,7 @@ class TokenQuery:
         signs = 2.0 * (np.arange(16)[:, None] >> np.arange(4) & 1) - 1
         entries = padded.reshape(n_parts, QUERY_TOKENS, n_bytes, 2, 4) @ signs.T
         entries = np.rint(entries / steps[:, None, None, None, None])
-        total = token_vectors.sum(axis=0, dtype=np.float64)
-        return cls(np.ascontiguousarray(entries.transpose(0, 2, 3, 4, 1), dtype=np.int16), steps, n_tokens, total)
+        return cls(np.ascontiguousarray(entries.transpose(0, 2, 3, 4, 1), dtype=np.int16), steps, n_tokens)
 
 
 def group_tokens(token_vectors: Float32, threshold: float) -> Float32:
@@ -140,7 +134,7 @@ def rescore_tokens(tokens: TokenCodes, query: TokenQuery, rows: Int64) -> Candid
     for part, (tables, step) in enumerate(zip(query.tables, query.steps.tolist(), strict=True)):
         n_tokens = min(QUERY_TOKENS, query.n_tokens - part * QUERY_TOKENS)
         add_maxsim(codes, factors, tokens.offsets, tables[:n_bytes], n_tokens, step, scores)
-    return Candidates.ordered(rows, scores + (tokens.means @ query.total) * tokens.scales)
+    return Candidates.ordered(rows, scores)
 
 
 def rescore_token_vectors(tokens: TokenVectors, query: Float32, rows: Int64) -> Candidates:

@@ -10,13 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from binrag.binarizers import RotatedSignBinarizer, SignBinarizer
-from binrag.encoders.late_interaction import LateInteraction
 from binrag.errors import (
     BinarizerMismatch,
     CorruptStore,
     DimensionMismatch,
     FormatVersionError,
-    InvalidInput,
     InvalidVector,
 )
 from binrag.protocols import Binarizer
@@ -71,9 +69,9 @@ class VectorSpace:
             If it is no space, or the binarizer is for another.
         """
         try:
-            dim, similarity, config = record["dim"], record["similarity"], record.get("late_interaction")
-            tokens = TokenSpace.of(dim, similarity, LateInteraction.from_record(config)) if config else None
-        except (KeyError, TypeError, AttributeError, InvalidInput) as error:
+            dim, similarity = record["dim"], record["similarity"]
+            tokens = TokenSpace.from_record(record) if "late_interaction" in record else None
+        except (KeyError, TypeError, ValueError) as error:
             raise CorruptStore(f"meta record 'space' cannot be understood: {error}") from None
         fitting = cls(dim, similarity, binarizer, generation) if tokens is None else cls.of_tokens(tokens, generation)
         is_fitting = tokens is None or record_of(binarizer) == record_of(fitting.binarizer)
@@ -104,10 +102,8 @@ class VectorSpace:
 
     def write(self, writing: Writing) -> None:
         """Record the space as the one of all codes."""
-        record: dict[str, Any] = {"dim": self.vector_dim, "similarity": self.vector_similarity}
-        if self.tokens is not None:
-            record["late_interaction"] = self.tokens.config.record()
-        writing.put("space", record)
+        one_vector = {"dim": self.dim, "similarity": self.similarity}
+        writing.put("space", one_vector if self.tokens is None else self.tokens.record())
         writing.put("binarizer", record_of(self.binarizer))
         writing.put_head(replace(writing.head(), coded=writing.generation))
 
@@ -140,7 +136,7 @@ class VectorSpace:
 
     def check_tokens(self, tokens: TokenSpace | None) -> None:
         """Raise `DimensionMismatch` if another writer has made the store one of other token vectors meanwhile."""
-        if tokens is not None and self.tokens is not None and tokens.key != self.tokens.key:
+        if tokens is not None and self.tokens is not None and tokens.record() != self.tokens.record():
             raise DimensionMismatch(
                 f"the token vectors have {tokens.dim} dimensions and are compared by {tokens.similarity}, those of the "
                 f"store {self.tokens.dim} and {self.tokens.similarity}; use the encoder that the store was made with"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from binrag.binarizers import RowLevelsBinarizer, TokenBinarizer
+from binrag.binarizers import RowLevelsBinarizer
 from binrag.encoders.fde import Fde
 from binrag.encoders.late_interaction import LateInteraction
 from binrag.encoders.tokens import checked_tokens
@@ -53,14 +53,15 @@ class TokenSpace:
     config : LateInteraction
         As the store records it.
     fde : Fde
-    binarizer : TokenBinarizer
+    binarizer : RowLevelsBinarizer
+        Of tokens.
     """
 
     dim: int
     similarity: Similarity
     config: LateInteraction
     fde: Fde
-    binarizer: TokenBinarizer
+    binarizer: RowLevelsBinarizer
 
     @classmethod
     def of(cls, dim: int, similarity: Similarity, config: LateInteraction) -> TokenSpace:
@@ -77,12 +78,34 @@ class TokenSpace:
                 f"encodings of these token vectors have {fde.dim:,} dimensions, a store codes "
                 f"{RowLevelsBinarizer.MAX_DIM:,} at most: give FdeConfig a final_projection_dim"
             )
-        return cls(dim, similarity, config, fde, TokenBinarizer(dim, config.token_bits, config.fde.seed))
+        return cls(
+            dim, similarity, config, fde, RowLevelsBinarizer.rotated(dim, config.token_bits, seed=config.fde.seed)
+        )
 
-    @property
-    def key(self) -> tuple[int, str, LateInteraction]:
-        """What two equal spaces have in common."""
-        return self.dim, self.similarity, self.config
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> TokenSpace:
+        """Return what `record` is of.
+
+        Raises
+        ------
+        InvalidInput, KeyError, TypeError, ValueError
+            If it is of none.
+        """
+        found = cls.of(record["dim"], record["similarity"], LateInteraction.from_record(record["late_interaction"]))
+        binarizer = RowLevelsBinarizer.from_config(record["token_binarizer"])
+        if (binarizer.dim, binarizer.n_planes) != (found.dim, found.config.token_bits):
+            raise InvalidInput(f"codes of tokens are of {binarizer.n_planes} bits in {binarizer.dim} dimensions")
+        return replace(found, binarizer=binarizer)
+
+    def record(self) -> dict[str, Any]:
+        """Return what `from_record` needs, as msgpack types: it makes an equal space, in any version of numpy."""
+        config, binarizer = self.config.record(), self.binarizer.get_config()
+        return {
+            "dim": self.dim,
+            "similarity": self.similarity,
+            "late_interaction": config,
+            "token_binarizer": binarizer,
+        }
 
     def made_binarizer(self) -> RowLevelsBinarizer:
         """Make the binarizer of encodings."""
@@ -119,7 +142,7 @@ class TokenSpace:
         if not encoded.any(axis=1).all():
             name = names[int((~encoded.any(axis=1)).argmax())]
             raise InvalidVector(f"the token vectors of {name!r} cancel each other out: there is nothing to find")
-        return encoded, _packed(self.binarizer.transform(tokens))
+        return encoded, _packed(TokenCodes.of(self.binarizer.transform(tokens.vectors), tokens.offsets))
 
     def check_dim(self, token_vectors: Float32) -> None:
         """Raise `DimensionMismatch` if a query's token vectors, float32 (n_tokens, dim), have another dimension."""
@@ -134,7 +157,7 @@ class TokenSpace:
         compared = token_vectors
         if self.config.group_tokens is not None:
             compared = group_tokens(token_vectors, self.config.group_tokens)
-        tokens = TokenQuery.of(compared, self.binarizer.weights(compared))
+        tokens = TokenQuery.of(self.binarizer.weights(compared))
         return PreparedTokens(self.fde.encode_query(token_vectors), tokens, len(token_vectors))
 
     def unpacked(self, blobs: Sequence[bytes]) -> TokenCodes:
@@ -145,27 +168,21 @@ class TokenSpace:
         CorruptStore
             If a blob has no size that one has.
         """
-        width, head = self.binarizer.token_bytes, 4 + self.dim
-        for size in {len(blob) for blob in blobs}:
+        width = self.binarizer.code_bytes
+        sizes = np.fromiter(map(len, blobs), dtype=np.int64)
+        for size in set(sizes.tolist()):
             if problem := self.problem_of(size):
                 raise CorruptStore(f"the token codes of a document are damaged: {problem}")
-        sizes = np.fromiter(map(len, blobs), dtype=np.int64)
-        heads = np.frombuffer(b"".join(blob[:head] for blob in blobs), np.uint8).reshape(-1, head)
-        rows = np.frombuffer(b"".join(blob[head:] for blob in blobs), np.uint8).reshape(-1, width)
-        return TokenCodes(
-            rows[:, :-2],
-            np.ascontiguousarray(rows[:, -2:]).view("<f2")[:, 0],
-            np.concatenate([np.zeros(1, np.int64), np.cumsum((sizes - head) // width)]),
-            np.ascontiguousarray(heads[:, :4]).view("<f4")[:, 0],
-            np.ascontiguousarray(heads[:, 4:]).view(np.int8),
-        )
+        raw = np.frombuffer(b"".join(blobs), dtype=np.uint8).reshape(-1, width)
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes // width)])
+        return TokenCodes(raw[:, :-2], np.ascontiguousarray(raw[:, -2:]).view("<f2")[:, 0], offsets)
 
     def problem_of(self, n_bytes: int) -> str | None:
         """Say what is wrong with the size of a document's token codes, if something is."""
-        width, head = self.binarizer.token_bytes, 4 + self.dim
-        if n_bytes > head and (n_bytes - head) % width == 0:
+        width = self.binarizer.code_bytes
+        if n_bytes and n_bytes % width == 0:
             return None
-        return f"it has {n_bytes} bytes, expected {head} and {width} for each token"
+        return f"it has {n_bytes} bytes, expected {width} for each token"
 
     def rescored(self, blobs: Sequence[bytes], query: PreparedTokens, rows: Int64) -> Candidates:
         """Order rows by the mean over the query's tokens of the most that each is like one of theirs."""
@@ -175,7 +192,8 @@ class TokenSpace:
     def vectors(self, blobs: Sequence[bytes]) -> Float32:
         """Return the encodings that codes of tokens stand for, float32 (n, fde.dim), about those of the tokens."""
         codes = self.unpacked(blobs)
-        return self.fde.encode_document(self.binarizer.decode(codes))
+        vectors = self.binarizer.decode(codes.codes, codes.rescale)
+        return self.fde.encode_document(TokenVectors(vectors, codes.offsets))
 
 
 class TokenCoder:
@@ -231,11 +249,9 @@ class TokenCoder:
 
 
 def _packed(codes: TokenCodes) -> list[bytes]:
-    heads = np.concatenate([codes.scales.astype("<f4")[:, None].view(np.uint8), codes.means.view(np.uint8)], axis=1)
     factors = codes.rescale.astype("<f2")[:, None].view(np.uint8)
     rows = np.concatenate([codes.codes, factors], axis=1)
-    places = pairwise(codes.offsets.tolist())
-    return [head.tobytes() + rows[first:stop].tobytes() for head, (first, stop) in zip(heads, places, strict=True)]
+    return [rows[first:stop].tobytes() for first, stop in pairwise(codes.offsets.tolist())]
 
 
 def checked_query(values: Any, similarity: Similarity, dim: int | None) -> Float32:
