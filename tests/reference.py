@@ -403,6 +403,28 @@ def mmr(scores, vectors, k, diversity):
     return chosen
 
 
+def coverage_objective(scores, vectors, chosen, k, diversity):
+    """What a choice of candidates is worth: their scores, and how well they stand for all candidates."""
+    weights = np.exp(np.asarray(scores) - max(scores))
+    weights /= weights.sum()
+
+    def likeness(v, s):
+        return max(0.0, float(np.dot(vectors[v], vectors[s]) / np.linalg.norm(vectors[v]) / np.linalg.norm(vectors[s])))
+
+    stood_for = sum(w * max((likeness(v, s) for s in chosen), default=0.0) for v, w in enumerate(weights))
+    return (1 - diversity) / k * sum(scores[s] for s in chosen) + diversity * stood_for
+
+
+def coverage(scores, vectors, k, diversity):
+    """Places of candidates, each the one that makes the objective largest; of gains that are equal the first."""
+    chosen = []
+    while len(chosen) < min(k, len(scores)):
+        left = [i for i in range(len(scores)) if i not in chosen]
+        worth = [coverage_objective(scores, vectors, [*chosen, i], k, diversity) for i in left]
+        chosen.append(next(i for i, own in zip(left, worth, strict=True) if own >= max(worth) - 1e-12))
+    return chosen
+
+
 def fde(tokens, hyperplanes, projections, *, is_query, fill=False):
     """MUVERA's fixed dimensional encoding of one text, float64, as the paper defines it.
 

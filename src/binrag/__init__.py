@@ -66,6 +66,8 @@ from binrag.store.warming import warmup
 from binrag.types import (
     ALL_TENANTS,
     Compaction,
+    Coverage,
+    Diversity,
     Document,
     Finding,
     Hit,
@@ -98,7 +100,9 @@ __all__ = [
     "Compaction",
     "Contains",
     "CorruptStore",
+    "Coverage",
     "DimensionMismatch",
+    "Diversity",
     "Document",
     "Encoder",
     "EncoderMismatch",

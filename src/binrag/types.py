@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -44,25 +44,27 @@ Tenant: TypeAlias = str | AllTenants | None
 
 
 @dataclass(frozen=True, slots=True)
-class Mmr:
-    """Maximal marginal relevance: hits that are similar to the query, and not to each other.
+class Diversity:
+    """How hits are chosen among more of them: `Mmr` or `Coverage`.
 
-    See `binrag.ranking.diversify.mmr` for the formula. Hits are compared by their kept vectors; with
-    ``keep_vectors="none"`` these are made from the codes, which takes longer than the search itself.
+    Hits are compared by their kept vectors; with ``keep_vectors="none"`` these are made from the codes, which takes
+    longer than the search itself.
 
     Parameters
     ----------
     diversity : float
-        In [0, 1], 1 − λ of the paper: 0 is the order of the scores; 1 looks, after the best hit, only at how little the
-        others are like those chosen.
+        In [0, 1]; 0 is the order of the scores.
     n_pool : int, optional
-        How many of the best hits to choose from, at least k; by default 4 k, and 20 at least.
+        How many of the best hits to choose from, at least k.
 
     Raises
     ------
     InvalidInput
         A number out of its range.
     """
+
+    FEWEST: ClassVar[int]
+    PER_HIT: ClassVar[int]
 
     diversity: float = 0.5
     n_pool: int | None = None
@@ -76,7 +78,44 @@ class Mmr:
 
     def pool_of(self, k: int) -> int:
         """Return how many of the best hits to choose k from."""
-        return max(20, 4 * k) if self.n_pool is None else max(self.n_pool, k)
+        return max(self.FEWEST, self.PER_HIT * k) if self.n_pool is None else max(self.n_pool, k)
+
+
+@dataclass(frozen=True, slots=True)
+class Mmr(Diversity):
+    """Maximal marginal relevance: hits that are similar to the query, and not to each other.
+
+    See `binrag.ranking.diversify.mmr` for the formula.
+
+    Parameters
+    ----------
+    diversity : float
+        In [0, 1], 1 − λ of the paper: 0 is the order of the scores; 1 looks, after the best hit, only at how little the
+        others are like those chosen.
+    n_pool : int, optional
+        How many of the best hits to choose from, at least k; by default 4 k, and 20 at least.
+    """
+
+    FEWEST: ClassVar[int] = 20
+    PER_HIT: ClassVar[int] = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage(Diversity):
+    """Hits that between them stand for all that is found, each as relevant as may be (facility location).
+
+    See `binrag.ranking.diversify.coverage` for the formula. Of near-copies one is chosen.
+
+    Parameters
+    ----------
+    diversity : float
+        In [0, 1]: 0 is the order of the scores; 1 looks only at how well the others are stood for.
+    n_pool : int, optional
+        How many of the best hits are to be stood for, and chosen from, at least k; by default 10 k, and 100 at least.
+    """
+
+    FEWEST: ClassVar[int] = 100
+    PER_HIT: ClassVar[int] = 10
 
 
 GROUP = 16

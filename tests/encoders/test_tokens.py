@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fakes import length_encoder, unit, vectors_of
 
-from binrag import EncoderMismatch, InvalidInput, InvalidVector, UnsupportedMode
+from binrag import DimensionMismatch, EncoderMismatch, InvalidInput, InvalidVector, UnsupportedMode
 from binrag.encoders import SentenceEncoder, SentenceTokenEncoder, TokenEncoder, resolve_encoder
 from binrag.encoders.tokens import checked_tokens, resolve_token_encoder
 
@@ -86,10 +86,21 @@ def test_an_encoder_of_token_vectors_is_told_from_one_of_vectors():
         assert resolve_token_encoder(other) is None
 
 
-def test_a_store_refuses_token_vectors():
+def test_encoders_are_for_the_stores_of_their_kind():
     for encoder in (TokenEncoder(length_encoder), Model()):
-        with pytest.raises(UnsupportedMode, match="gives a vector a token, and a store holds one a document"):
+        with pytest.raises(UnsupportedMode, match="a vector for each token, and the store holds one a document"):
             resolve_encoder(encoder)
+        assert resolve_late_encoder(encoder).is_multi_vector
+    assert resolve_late_encoder(None) is None
+    assert isinstance(resolve_late_encoder("name"), SentenceTokenEncoder)
+    assert isinstance(resolve_late_encoder(length_encoder), TokenEncoder)
+    single = Model()
+    single.similarity_fn_name = "cosine"
+    for encoder in (SentenceEncoder("name"), single):
+        with pytest.raises(UnsupportedMode, match="gives one vector a text, and the store holds a vector for each"):
+            resolve_late_encoder(encoder)
+    with pytest.raises(InvalidInput, match="expected a function"):
+        resolve_late_encoder(3)
 
 
 def test_rows_are_scaled_for_the_cosine_only_and_zeros_are_dropped():
@@ -108,7 +119,7 @@ def test_rows_are_scaled_for_the_cosine_only_and_zeros_are_dropped():
     [
         ([], EncoderMismatch, "token vectors of 0 texts for 1"),
         ([np.zeros((1, 3))] * 2, EncoderMismatch, "token vectors of 2 texts for 1"),
-        ([np.ones((2, 3))], EncoderMismatch, "of 'doc' have 3 dimensions, expected 4"),
+        ([np.ones((2, 3))], DimensionMismatch, "of 'doc' have 3 dimensions, expected 4"),
         ([np.ones(4)], InvalidVector, r"of 'doc' have shape \(4,\), expected \(n_tokens, dim\)"),
         ([np.ones((2, 0))], InvalidVector, r"shape \(2, 0\)"),
         ([[["a", "b"]]], InvalidVector, "of 'doc' are no matrix of numbers"),

@@ -76,6 +76,20 @@ def _add_add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     command.add_argument("--batch-size", type=int, default=256, help="texts encoded at once (default: %(default)s)")
     command.add_argument("--commit-every", type=int, default=1000, help="documents a commit (default: %(default)s)")
+    _add_new_store(command)
+    command.add_argument(
+        "--durability",
+        choices=get_args(Durability),
+        default="commit",
+        help="os: do not wait for the disk at every commit; a power cut may take the last ones (default: %(default)s)",
+    )
+    command.add_argument("--lock-timeout", type=float, default=10.0, help="seconds to wait for another writer")
+    command.add_argument("--quiet", action="store_true", help="no progress bar")
+    command.add_argument("--json", action="store_true", help="print a JSON summary")
+    command.set_defaults(run=add)
+
+
+def _add_new_store(command: argparse.ArgumentParser) -> None:
     command.add_argument("--keep-vectors", choices=get_args(KeepVectors), help="for a new store (default: int8)")
     command.add_argument("--binarizer", choices=sorted(BINARIZERS), help="for a new store (default: auto)")
     command.add_argument(
@@ -96,16 +110,6 @@ def _add_add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=None,
         help="for a new store: leave its codes signs when there are enough documents to fit codes to",
     )
-    command.add_argument(
-        "--durability",
-        choices=get_args(Durability),
-        default="commit",
-        help="os: do not wait for the disk at every commit; a power cut may take the last ones (default: %(default)s)",
-    )
-    command.add_argument("--lock-timeout", type=float, default=10.0, help="seconds to wait for another writer")
-    command.add_argument("--quiet", action="store_true", help="no progress bar")
-    command.add_argument("--json", action="store_true", help="print a JSON summary")
-    command.set_defaults(run=add)
 
 
 def _add_folders(command: argparse.ArgumentParser) -> None:

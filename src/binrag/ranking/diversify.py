@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+
 import numpy as np
 
 from binrag.types import Float32, Float64, Int64
@@ -40,4 +42,54 @@ def mmr(scores: Float64, vectors: Float32, k: int, diversity: float) -> Int64:
         redundancy = np.maximum(redundancy, similarities[best])
         gains = (1 - diversity) * scores - diversity * redundancy
         best = int(np.argmax(np.where(left, gains, -np.inf)))
+    return np.array(chosen, dtype=np.int64)
+
+
+def coverage(scores: Float64, vectors: Float32, k: int, diversity: float) -> Int64:
+    """Choose candidates that between them stand for all of them (facility location), greedily.
+
+    They are to make ``(1 − diversity) / k · Σ score + diversity · Σ_v w_v max similarity(v, s)`` large, over the chosen
+    s: every candidate v counts as far as one of them is like it, and the more the better it fits the query, w being the
+    softmax of the scores (Raja and Vats, arXiv 2507.19715). Similarities are cosines, 0 at least, so that what one more
+    adds never grows as others are chosen: greedy choice comes to 1 − 1/e of the best there is, and a gain that was
+    computed before is a bound now, so that few are computed again.
+
+    Parameters
+    ----------
+    scores : float64 (n,)
+        Similarities to the query, best first.
+    vectors : float32 (n, dim)
+        The candidates' vectors.
+    k : int
+        How many to choose.
+    diversity : float
+        In [0, 1]; 0 is the order of the scores.
+
+    Returns
+    -------
+    int64 (min(k, n),)
+        Places among the candidates, in the order chosen; of equal gains the first.
+    """
+    n = len(scores)
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    unit = vectors / np.where(norms > 0, norms, 1)
+    similarities = np.maximum(unit @ unit.T, 0)
+    weights = np.exp(scores - scores.max(initial=-np.inf)) if n else scores
+    weights = diversity * weights / weights.sum()
+    covered = np.zeros(n)
+
+    def gain(place: int) -> float:
+        added = weights @ np.maximum(similarities[place] - covered, 0)
+        return float((1 - diversity) / k * scores[place] + added)
+
+    heap = [(-gain(place), place, 0) for place in range(n)]
+    heapq.heapify(heap)
+    chosen: list[int] = []
+    while heap and len(chosen) < k:
+        _, place, known_at = heapq.heappop(heap)
+        if known_at < len(chosen):
+            heapq.heappush(heap, (-gain(place), place, len(chosen)))
+            continue
+        chosen.append(place)
+        covered = np.maximum(covered, similarities[place])
     return np.array(chosen, dtype=np.int64)

@@ -14,7 +14,7 @@ from binrag import pipeline
 from binrag.errors import InvalidInput
 from binrag.filters import Filter
 from binrag.indexes import FlatIndex
-from binrag.ranking.diversify import mmr
+from binrag.ranking.diversify import coverage, mmr
 from binrag.storage import Reading
 from binrag.storage.vectors import decode_vectors
 from binrag.store.batches import checked_texts
@@ -23,7 +23,7 @@ from binrag.store.snapshot import Snapshot
 from binrag.store.space import VectorSpace, checked_vectors
 from binrag.store.tokens import checked_query
 from binrag.threads import in_threads
-from binrag.types import Candidates, Float32, Hit, KeepVectors, Mmr, UInt64
+from binrag.types import Candidates, Coverage, Diversity, Float32, Hit, KeepVectors, UInt64
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,12 @@ class Selection:
 
 
 def search_batch(
-    handle: Handle, queries: Any, k: int, n_candidates: int | None, selection: Selection, diversity: Mmr | None = None
+    handle: Handle,
+    queries: Any,
+    k: int,
+    n_candidates: int | None,
+    selection: Selection,
+    diversity: Diversity | None = None,
 ) -> list[list[Hit]]:
     """Search for several queries in the same commit's state; see `Store.search_batch`."""
     vectors = _query_vectors(handle, queries)
@@ -97,7 +102,7 @@ def hits_of(
     keep: KeepVectors,
     n_threads: int,
     allowed: UInt64 | None = None,
-    diversity: Mmr | None = None,
+    diversity: Diversity | None = None,
 ) -> list[list[Hit]]:
     """Return each query's hits, best first.
 
@@ -119,7 +124,7 @@ def hits_of(
         Threads that share the scan, at most.
     allowed : uint64 (≥ ceil(n_rows / 64),), optional
         Bitmap of rows that may be hits.
-    diversity : Mmr, optional
+    diversity : Diversity, optional
         How hits are chosen among more of them.
 
     Raises
@@ -136,10 +141,7 @@ def hits_of(
     else:
         found = _by_vectors(reading, space, index, vectors, n_best, n_candidates, n_threads, allowed, keep)
     if diversity is not None:
-        found = [
-            _diversified(reading, snapshot, candidates.top(n_best), k, keep, diversity.diversity)
-            for candidates in found
-        ]
+        found = [_diversified(reading, snapshot, candidates.top(n_best), k, keep, diversity) for candidates in found]
     return [_hits(reading, candidates.top(k)) for candidates in found]
 
 
@@ -198,18 +200,19 @@ def _by_tokens(
 
 
 def _diversified(
-    reading: Reading, snapshot: Snapshot, pool: Candidates, k: int, keep: KeepVectors, diversity: float
+    reading: Reading, snapshot: Snapshot, pool: Candidates, k: int, keep: KeepVectors, diversity: Diversity
 ) -> Candidates:
     """Choose k of the candidates, by their kept vectors, or else by what their codes stand for."""
     space, index = snapshot.space, snapshot.index
     assert space is not None and index is not None
     if space.tokens is not None:
-        vectors = space.tokens.vectors(reading.vectors(pool.rows.tolist()))
+        vectors = space.tokens.directions(reading.vectors(pool.rows.tolist()))
     elif keep == "none":
         vectors = pipeline.decode(space.binarizer, index.codes_of(pool.rows))
     else:
         vectors = decode_vectors(reading.vectors(pool.rows.tolist()), keep, space.dim)
-    chosen = mmr(pool.scores, vectors, k, diversity)
+    choose = coverage if isinstance(diversity, Coverage) else mmr
+    chosen = choose(pool.scores, vectors, k, diversity.diversity)
     return Candidates(pool.rows[chosen], pool.scores[chosen])
 
 

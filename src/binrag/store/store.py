@@ -33,6 +33,7 @@ from binrag.store.training import Request, TrainingJob
 from binrag.threads import n_processors
 from binrag.types import (
     Compaction,
+    Diversity,
     Document,
     Durability,
     Finding,
@@ -40,7 +41,6 @@ from binrag.types import (
     Hit,
     KeepVectors,
     Metadata,
-    Mmr,
     Mode,
     Progress,
     StoreInfo,
@@ -249,7 +249,7 @@ class Store:
         ids: Iterable[str] | None = None,
         tenant: Tenant = None,
         n_candidates: int | None = None,
-        diversity: Mmr | None = None,
+        diversity: Diversity | None = None,
     ) -> list[Hit]:
         """Find the documents most similar to a query.
 
@@ -269,7 +269,7 @@ class Store:
         n_candidates : int, optional
             How many rows the scan hands on to be scored by the float query; at least k. More find more
             of what float32 would find, and take longer.
-        diversity : Mmr, optional
+        diversity : Mmr or Coverage, optional
             Choose the hits among more of them so that they are not all alike.
 
         Returns
@@ -295,7 +295,7 @@ class Store:
         ids: Iterable[str] | None = None,
         tenant: Tenant = None,
         n_candidates: int | None = None,
-        diversity: Mmr | None = None,
+        diversity: Diversity | None = None,
     ) -> list[list[Hit]]:
         """Search for several queries in the same commit's state.
 
@@ -313,8 +313,8 @@ class Store:
         """
         k = checked_count("k", k)
         n_candidates = checked_candidates(k, n_candidates)
-        if diversity is not None and not isinstance(diversity, Mmr):
-            raise InvalidInput(f"diversity is {diversity!r}, expected binrag.Mmr(…) or None")
+        if diversity is not None and not isinstance(diversity, Diversity):
+            raise InvalidInput(f"diversity is {diversity!r}, expected binrag.Mmr(…), binrag.Coverage(…) or None")
         names = None if ids is None else checked_ids(ids)
         selection = searching.Selection(self._whose(ids, tenant), _filter(where), names)
         return searching.search_batch(self._handle, queries, k, n_candidates, selection, diversity)

@@ -195,6 +195,12 @@ class TokenSpace:
         found = rescore_tokens(self.unpacked(blobs), query.tokens, rows)
         return Candidates(found.rows, found.scores / query.n_tokens)
 
+    def directions(self, blobs: Sequence[bytes]) -> Float32:
+        """Return `vectors` of unit length, whose inner products are on the scale of scores: float32 (n, fde.dim)."""
+        found = self.vectors(blobs)
+        norms = np.linalg.norm(found, axis=1, keepdims=True)
+        return np.asarray(found / np.where(norms > 0, norms, 1), dtype=np.float32)
+
     def vectors(self, blobs: Sequence[bytes]) -> Float32:
         """Return the encodings that codes of tokens stand for, float32 (n, fde.dim), about those of the tokens."""
         codes = self.unpacked(blobs)
