@@ -7,7 +7,13 @@ import pytest
 from fakes import length_encoder, unit, vectors_of
 
 from binrag import DimensionMismatch, EncoderMismatch, InvalidInput, InvalidVector, UnsupportedMode
-from binrag.encoders import SentenceEncoder, SentenceTokenEncoder, TokenEncoder, resolve_encoder
+from binrag.encoders import (
+    SentenceEncoder,
+    SentenceTokenEncoder,
+    TokenEncoder,
+    resolve_encoder,
+    resolve_late_encoder,
+)
 from binrag.encoders.tokens import checked_tokens, resolve_token_encoder
 
 
