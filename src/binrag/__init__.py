@@ -9,7 +9,9 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from binrag.encoders import SentenceEncoder
+from binrag.encoders import SentenceEncoder, SentenceTokenEncoder, TokenEncoder
+from binrag.encoders.fde import FdeConfig
+from binrag.encoders.late_interaction import LateInteraction
 from binrag.errors import (
     AutoFitWarning,
     BinarizerMismatch,
@@ -57,7 +59,7 @@ from binrag.filters import (
     TextMatch,
 )
 from binrag.probe import Probe
-from binrag.protocols import Encoder
+from binrag.protocols import Encoder, MultiVectorEncoder
 from binrag.store import Store
 from binrag.store.ledger import Ledger
 from binrag.store.warming import warmup
@@ -102,6 +104,7 @@ __all__ = [
     "EncoderMismatch",
     "Eq",
     "Exists",
+    "FdeConfig",
     "Filter",
     "Finding",
     "FormatVersionError",
@@ -114,11 +117,13 @@ __all__ = [
     "InvalidMetadata",
     "InvalidVector",
     "IsEmpty",
+    "LateInteraction",
     "Le",
     "Ledger",
     "Lt",
     "MissingDependency",
     "Mmr",
+    "MultiVectorEncoder",
     "Ne",
     "Not",
     "NotAStore",
@@ -128,6 +133,7 @@ __all__ = [
     "ReadOnlyStore",
     "Repair",
     "SentenceEncoder",
+    "SentenceTokenEncoder",
     "StorageFailed",
     "StorageFull",
     "Store",
@@ -139,6 +145,7 @@ __all__ = [
     "StoreStats",
     "Tenant",
     "TextMatch",
+    "TokenEncoder",
     "Training",
     "TrainingError",
     "TrainingGain",

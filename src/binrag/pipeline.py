@@ -18,6 +18,9 @@ __all__ = ["TILE", "decode", "default_candidates", "default_reads", "rescore", "
 
 MIN_READS = 100
 FINE_BITS = 2
+MIN_TOKEN_READS = 200
+SCANNED_PER_READ = 4
+"""Rows that the scan hands on, to be ordered by all bits of their code, for each whose token codes are read."""
 
 
 def default_candidates(index: FlatIndex, k: int) -> int:
@@ -36,6 +39,11 @@ def default_reads(k: int, bits: float) -> int:
     best ten (`docs/performance.md`).
     """
     return 20 + 5 * k // 2 if bits >= FINE_BITS else max(MIN_READS, 3 * k)
+
+
+def default_token_reads(k: int) -> int:
+    """How many documents' token codes are read from disk for k hits (`docs/multi-vector.md`)."""
+    return max(MIN_TOKEN_READS, 5 * k)
 
 
 def retrieve(index: FlatIndex, query: Query, n_candidates: int) -> Candidates:

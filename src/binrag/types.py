@@ -384,6 +384,9 @@ class StoreInfo:
     auto_fit : str or None
         With ``binarizer="auto"``, when the store fits codes to its own vectors, what keeps it from that, or what it
         came to. None where there is nothing to fit: the codes are of another binarizer.
+    late_interaction : dict or None
+        How token vectors are held, in a store of these: the fields of `LateInteraction`. Its bits and bytes of a code
+        are those of the one vector a document that is scanned; `StoreStats.document_bytes` has all.
     """
 
     path: str
@@ -400,6 +403,7 @@ class StoreInfo:
     generation: int
     probe: str | None = None
     auto_fit: str | None = None
+    late_interaction: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -471,7 +475,7 @@ class StoreStats:
     code_disk_bytes : int
         Bytes of codes and rescale factors, as stored.
     vector_disk_bytes : int
-        Bytes of kept vectors on disk.
+        Bytes of kept vectors on disk; in a store of token vectors, of the codes of tokens.
     sample_disk_bytes : int
         Bytes of the sampled vectors, at most 4,096, that a probe looks at.
     text_disk_bytes : int
@@ -494,6 +498,21 @@ class StoreStats:
     text_disk_bytes: int
     column_disk_bytes: int
     training_gain: TrainingGain | None = None
+
+    @property
+    def document_bytes(self) -> dict[str, float]:
+        """Bytes on disk by part, for each document: ``codes``, ``vectors``, ``sample``, ``texts`` and ``columns``.
+
+        Those of dead rows are shared out too, until the store is compacted.
+        """
+        parts = {
+            "codes": self.code_disk_bytes,
+            "vectors": self.vector_disk_bytes,
+            "sample": self.sample_disk_bytes,
+            "texts": self.text_disk_bytes,
+            "columns": self.column_disk_bytes,
+        }
+        return {name: n_bytes / max(1, self.n_documents) for name, n_bytes in parts.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from binrag.binarizers.decoder import Bits, LinearDecoder, row_sums, signed
 from binrag.binarizers.rotation import Flips, flips_from, flips_record, random_flips, rotate
 from binrag.errors import InvalidInput
 from binrag.registry import register
-from binrag.types import Float32, Float64
+from binrag.types import Float16, Float32, Float64, UInt8
 
 
 class RowLevelsBinarizer(LinearDecoder):
@@ -77,6 +77,24 @@ class RowLevelsBinarizer(LinearDecoder):
         """Return what the bits of a code weigh for queries, float32 (n, dim): float32 (n, n_bits)."""
         y = rotate(vectors, self.flips)
         return y if self.n_planes == 1 else np.concatenate([2 * y, y], axis=1)
+
+    def decode(self, codes: UInt8, rescale: Float16) -> Float32:
+        """Return the vectors that codes stand for.
+
+        Parameters
+        ----------
+        codes : uint8 (n, n_bytes)
+            Their words, little-endian, then the rest.
+        rescale : float16 (n,)
+
+        Returns
+        -------
+        float32 (n, dim)
+        """
+        bits = signed(np.unpackbits(codes, axis=1, count=self.n_bits, bitorder="little") > 0)
+        levels = bits if self.n_planes == 1 else 2 * bits[:, : self.dim] + bits[:, self.dim :]
+        found: Float32 = levels * rescale.astype(np.float32)[:, None]
+        return found if self.flips is None else found @ rotate(np.eye(self.dim, dtype=np.float32), self.flips).T
 
     def _weights(self, vector: Float32) -> Float32:
         return np.asarray(self.weights(vector[None])[0])

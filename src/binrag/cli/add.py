@@ -16,6 +16,7 @@ from binrag.cli.commands import quiet_loading
 from binrag.cli.folders import FileSummary, Folders
 from binrag.cli.lines import bar, count_lines, good_records, read_lines
 from binrag.cli.output import as_json
+from binrag.encoders.late_interaction import LateInteraction
 from binrag.errors import BinragError, InvalidInput, StoreNotFound
 from binrag.readers import Record
 from binrag.readers.folders import is_text
@@ -169,7 +170,25 @@ def _open(options: argparse.Namespace, existing: StoreInfo | None, has_texts: bo
         durability=options.durability,
         lock_timeout=options.lock_timeout,
         tenant=options.tenant,
+        late_interaction=_late_interaction(options, existing),
     )
+
+
+def _late_interaction(options: argparse.Namespace, existing: StoreInfo | None) -> LateInteraction | None:
+    """Return how a new store is to hold token vectors, if it is to.
+
+    Raises
+    ------
+    InvalidInput
+        If options contradict each other.
+    """
+    if not options.late_interaction:
+        if options.token_bits is not None:
+            raise InvalidInput("--token-bits is for token vectors; add --late-interaction, or leave it out")
+        return None
+    if options.encoder is None and existing is None:
+        raise InvalidInput("--late-interaction needs --encoder: a model that gives a vector for each token")
+    return LateInteraction() if options.token_bits is None else LateInteraction(token_bits=options.token_bits)
 
 
 def _add_records(store: Store, records: list[Record], batch_size: int, summary: Summary, bar: Any) -> None:

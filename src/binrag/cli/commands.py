@@ -139,14 +139,22 @@ def info(options: argparse.Namespace) -> int:
     """Print settings, rows and bytes."""
     with Store.open(options.store, "r") as store:
         about, stats = store.info(), store.stats()
-    facts: dict[str, Any] = {**asdict(about), **asdict(stats)}
+    facts: dict[str, Any] = {**asdict(about), **asdict(stats), "document_bytes": stats.document_bytes}
     if options.json:
         print(as_json(facts))
         return 0
     facts["training_gain"] = stats.training_gain and str(stats.training_gain)
+    facts["document_bytes"] = ", ".join(f"{name} {n:,.0f}" for name, n in stats.document_bytes.items())
+    facts["late_interaction"] = about.late_interaction and _settings_as_text(about.late_interaction)
     width = max(len(name) for name in facts)
     for name, value in facts.items():
-        is_size = name.endswith("_bytes") and name != "code_bytes"
+        is_size = name.endswith("_bytes") and name not in ("code_bytes", "document_bytes")
         shown = bytes_as_text(value) if is_size else f"{value:,}" if isinstance(value, int) else value
         print(f"{name:{width}}  {'-' if shown is None else shown}")
     return 0
+
+
+def _settings_as_text(settings: dict[str, Any]) -> str:
+    """Write settings as ``name=value``, those inside of others too."""
+    flat = {**{name: value for name, value in settings.items() if name != "fde"}, **settings["fde"]}
+    return ", ".join(f"{name}={value}" for name, value in flat.items() if value is not None)

@@ -79,6 +79,17 @@ def _add_add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument("--keep-vectors", choices=get_args(KeepVectors), help="for a new store (default: int8)")
     command.add_argument("--binarizer", choices=sorted(BINARIZERS), help="for a new store (default: auto)")
     command.add_argument(
+        "--late-interaction",
+        action="store_true",
+        help="for a new store: --encoder gives a vector for each token, and documents are compared by these (ColBERT)",
+    )
+    command.add_argument(
+        "--token-bits",
+        type=int,
+        choices=(1, 2),
+        help="with it: bits a dimension of a token (default: 2)",
+    )
+    command.add_argument(
         "--no-auto-fit",
         dest="auto_fit",
         action="store_false",

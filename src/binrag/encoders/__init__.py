@@ -9,7 +9,7 @@ from binrag.encoders.adapters import CallableEncoder, EmbeddingsEncoder
 from binrag.encoders.sentence import SentenceEncoder
 from binrag.encoders.tokens import SentenceTokenEncoder, TokenEncoder, resolve_token_encoder
 from binrag.errors import InvalidInput, UnsupportedMode
-from binrag.protocols import Encoder
+from binrag.protocols import Encoder, MultiVectorEncoder
 
 __all__ = [
     "CallableEncoder",
@@ -18,6 +18,7 @@ __all__ = [
     "SentenceTokenEncoder",
     "TokenEncoder",
     "resolve_encoder",
+    "resolve_late_encoder",
 ]
 
 
@@ -25,7 +26,7 @@ _EMBEDDINGS = (("embed_documents", "embed_query"), ("get_text_embedding_batch", 
 
 
 def resolve_encoder(encoder: Any) -> Encoder | None:
-    """Make an `Encoder` of what the user gave.
+    """Make an `Encoder` of what the user gave, for a store of one vector a document.
 
     Parameters
     ----------
@@ -38,13 +39,14 @@ def resolve_encoder(encoder: Any) -> Encoder | None:
     InvalidInput
         If it is none of these.
     UnsupportedMode
-        If it gives token vectors: a store does not hold these yet.
+        If it gives token vectors.
     """
     if encoder is None:
         return None
     if resolve_token_encoder(encoder) is not None:
         raise UnsupportedMode(
-            "the encoder gives a vector a token, and a store holds one a document; give an encoder of one vector a text"
+            "the encoder gives a vector for each token, and the store holds one a document; give an encoder of one "
+            "vector a text, or make a new store with this one"
         )
     if hasattr(encoder, "encoder_id") and hasattr(encoder, "count_truncated"):
         return cast(Encoder, encoder)
@@ -60,3 +62,33 @@ def resolve_encoder(encoder: Any) -> Encoder | None:
         f"encoder is a {type(encoder).__name__}; expected a model name or folder, a SentenceTransformer, an object "
         "with embed_documents and embed_query, a callable from a list of texts to vectors, or None"
     )
+
+
+def resolve_late_encoder(encoder: Any) -> MultiVectorEncoder | None:
+    """Make a `MultiVectorEncoder` of what the user gave, for a store of token vectors.
+
+    Parameters
+    ----------
+    encoder : str, path, MultiVectorEncoder, callable or None
+        A model's name or folder; a loaded model; a function from a list of texts to matrices. None: vectors only.
+
+    Raises
+    ------
+    InvalidInput
+        If it is none of these.
+    UnsupportedMode
+        If it gives one vector a text.
+    """
+    if encoder is None:
+        return None
+    if (found := resolve_token_encoder(encoder)) is not None:
+        return found
+    if isinstance(encoder, (str, Path)):
+        return SentenceTokenEncoder(str(encoder))
+    names = {"encode_document", *(name for pair in _EMBEDDINGS for name in pair)}
+    if any(hasattr(encoder, name) for name in names):
+        raise UnsupportedMode(
+            f"the encoder, a {type(encoder).__name__}, gives one vector a text, and the store holds a vector for each "
+            "token; give a MultiVectorEncoder, or make a new store with this one"
+        )
+    return TokenEncoder(encoder)

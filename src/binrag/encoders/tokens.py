@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from binrag.encoders.adapters import callable_id
 from binrag.encoders.sentence import SentenceEncoder
-from binrag.errors import EncoderMismatch, InvalidInput, InvalidVector, UnsupportedMode
+from binrag.errors import DimensionMismatch, EncoderMismatch, InvalidInput, InvalidVector, UnsupportedMode
 from binrag.protocols import MultiVectorEncoder
 from binrag.types import Float32, Similarity, TokenVectors
 
@@ -190,7 +190,9 @@ def checked_tokens(
     Raises
     ------
     EncoderMismatch
-        There are more or fewer matrices than texts, or dimensions differ.
+        There are more or fewer matrices than texts.
+    DimensionMismatch
+        Dimensions differ.
     InvalidVector
         A matrix is not one of finite numbers.
     """
@@ -201,7 +203,7 @@ def checked_tokens(
         tokens = _matrix(matrix, name)
         dim = dim or tokens.shape[1]
         if tokens.shape[1] != dim:
-            raise EncoderMismatch(f"the token vectors of {name!r} have {tokens.shape[1]} dimensions, expected {dim}")
+            raise DimensionMismatch(f"the token vectors of {name!r} have {tokens.shape[1]} dimensions, expected {dim}")
         tokens = tokens[tokens.any(axis=1)]
         if similarity == "cosine":
             norms = np.sqrt(np.einsum("ij,ij->i", tokens, tokens, dtype=np.float64))[:, None]

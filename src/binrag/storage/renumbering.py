@@ -80,8 +80,7 @@ class Renumbering:
             first += len(documents)
 
     def _move_vectors(self, old: str, first: int, rows: Sequence[int]) -> None:
-        blobs = b"".join(self._writing.vectors(rows, old))
-        self._writing.add_vectors(first, np.frombuffer(blobs, dtype=np.uint8).reshape(len(rows), -1))
+        self._writing.add_blobs(first, self._writing.vectors(rows, old))
 
     def _move_sample(self, order: Int64) -> int:
         at = np.argsort(order)

@@ -357,6 +357,12 @@ class Writing(Reading):
         sums = json.dumps(checksums(first_row, blobs))
         self._connection.execute(insert, (first_row, blobs.tobytes(), blobs.shape[1], sums))
 
+    def add_blobs(self, first_row: int, blobs: Sequence[bytes]) -> None:
+        """Insert codes of documents' tokens in the place of kept vectors, at consecutive rows."""
+        insert = "INSERT INTO vectors (row, vector, checksum) VALUES (?, ?, ?)"
+        rows = ((row, blob, checksum(row, blob)) for row, blob in enumerate(blobs, first_row))
+        self._connection.executemany(insert, rows)
+
     def add_tail(self, rows: Iterable[TailRow]) -> None:
         """Append rows to the tail."""
         insert = "INSERT INTO tail (row, codes, rest, rescale, checksum) VALUES (?, ?, ?, ?, ?)"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from binrag.encoders.late_interaction import LateInteraction
 from binrag.errors import BinragError
 from binrag.store import autofit, writer
 from binrag.store.batches import Batch, Spool
@@ -14,6 +15,7 @@ from binrag.store.encoding import CheckedEncoder, warn_of_truncated
 from binrag.store.handle import Handle
 from binrag.store.settings import first_space
 from binrag.store.space import VectorSpace, checked_vectors
+from binrag.store.tokens import TokenCoder
 from binrag.types import Progress
 
 
@@ -56,7 +58,8 @@ def _write(handle: Handle, spool: Spool, tenant: str, beside: Callable[[], objec
             handle.encoder.write(writing, space)
         for batch in spool:
             if space is None:
-                space = first_space(writing, batch.vectors.shape[1], spool.similarity)
+                space = first_space(writing, batch.vectors.shape[1], spool.similarity, spool.tokens)
+            space.check_tokens(spool.tokens)
             space.check_dim(batch.vectors)
             writer.append(writing, tenant, space, handle.keep, batch)
             added += batch.ids
@@ -82,7 +85,8 @@ def fit_if_due(handle: Handle, progress: Progress) -> None:
 
 def _encoding(handle: Handle) -> Encoding:
     with handle.database.reading(own_writes=True) as reading:
-        return Encoding(handle.encoder, reading.get("encoder"), handle.space_of(reading), handle.settings.dim)
+        settings, space = handle.settings, handle.space_of(reading)
+        return Encoding(handle.encoder, reading.get("encoder"), space, settings.dim, settings.late_interaction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,24 +103,31 @@ class Encoding:
         None before the first vector.
     dim : int or None
         As the settings say, before the first vector.
+    late_interaction : LateInteraction or None
+        Of a store of token vectors, how it holds them.
     """
 
     encoder: CheckedEncoder
     record: dict[str, Any] | None
     space: VectorSpace | None
     dim: int | None
+    late_interaction: LateInteraction | None
 
     def spooled(
         self, source: Iterator[Batch], limit: int | None, batch_size: int, report: Callable[[int], None]
     ) -> Spool | None:
         """Encode the documents of one commit, `batch_size` texts a call, into a spool; None when there are no more."""
         spool = Spool()
+        coder = self._coder()
+        coded = coder.encoded if coder is not None else None
         try:
             dim = self.space.dim if self.space else self.dim
             for batch in source:
                 if batch.vectors is None:
                     self.encoder.check(self.record, self.space)
-                    batch = self.encoder.encode_documents(batch, dim, batch_size, report)
+                    batch = self.encoder.encode_documents(batch, dim, batch_size, report, coded)
+                elif coder is not None:
+                    batch = replace(batch, **coder.given(batch.vectors, batch.ids, report), is_held=False)
                 else:
                     batch = batch.with_vectors(checked_vectors(batch.vectors, dim, batch.name_of_vector))
                     report(len(batch.ids))
@@ -124,6 +135,7 @@ class Encoding:
                 spool.append(batch)
                 if limit is not None and spool.n_documents >= limit:
                     break
+            spool.tokens = coder.space if coder is not None else None
             if self.space is None and spool.n_documents:
                 spool.similarity = self.encoder.similarity  # may load a model, so not while the store is locked
         except BaseException:
@@ -133,3 +145,10 @@ class Encoding:
             spool.close()
             return None
         return spool
+
+    def _coder(self) -> TokenCoder | None:
+        if self.late_interaction is None:
+            return None
+        known = self.space.tokens if self.space else None
+        similarity = known.similarity if known else self.encoder.similarity
+        return TokenCoder(self.late_interaction, similarity, self.dim, known)

@@ -14,6 +14,7 @@ import numpy as np
 
 from binrag.errors import InvalidInput, StorageFull
 from binrag.storage.records import pack_metadata
+from binrag.store.tokens import TokenSpace
 from binrag.types import BLOCK, Float32, Similarity
 
 _SPOOL_BYTES = 64 * 2**20
@@ -45,6 +46,8 @@ class Batch:
         Whether the encoder made the vectors.
     is_held : bool
         Whether the caller holds all that was given in memory.
+    tokens : list of bytes, or None
+        Codes of the documents' tokens, in a store of token vectors; `vectors` are what became of the tokens.
     """
 
     ids: list[str]
@@ -54,14 +57,15 @@ class Batch:
     n_truncated: int = 0
     is_encoded: bool = False
     is_held: bool = False
+    tokens: list[bytes] | None = None
 
     def with_vectors(self, vectors: Float32) -> Batch:
         """Return the batch with the vectors that were given, checked; still held if they are the same ones."""
         return Batch(self.ids, self.texts, self.metadata, vectors, is_held=self.is_held and vectors is self.vectors)
 
-    def encoded(self, vectors: Float32, n_truncated: int) -> Batch:
-        """Return the batch with the vectors that the encoder made."""
-        return Batch(self.ids, self.texts, self.metadata, vectors, n_truncated, True)
+    def encoded(self, vectors: Float32, n_truncated: int, tokens: list[bytes] | None = None) -> Batch:
+        """Return the batch with the vectors that the encoder made, and codes of tokens if it made these."""
+        return Batch(self.ids, self.texts, self.metadata, vectors, n_truncated, True, tokens=tokens)
 
     def name_of_vector(self, i: int) -> str:
         """Return what to call vector i in a message."""
@@ -79,6 +83,7 @@ class Batch:
             [self.metadata[i] for i in keep],
             self.vectors[keep],
             self.n_truncated,
+            tokens=None if self.tokens is None else [self.tokens[i] for i in keep],
         )
 
 
@@ -249,6 +254,8 @@ class Spool:
         self.is_encoded = False
         self.similarity: Similarity = "cosine"
         """How the vectors are compared, should they be the store's first."""
+        self.tokens: TokenSpace | None = None
+        """The space of the token vectors that these were."""
 
     def __enter__(self) -> Spool:
         return self
@@ -275,6 +282,7 @@ class Spool:
             vectors.shape[1],
             vectors.tobytes(),
             batch.n_truncated,
+            batch.tokens,
         )
         data = msgpack.packb(fields, use_bin_type=True)
         write_temporary(self._file, len(data).to_bytes(8, "little") + data)
@@ -286,6 +294,6 @@ class Spool:
                 yield held
                 continue
             data = self._file.read(int.from_bytes(self._file.read(8), "little"))
-            ids, texts, metadata, dim, vectors, n_truncated = msgpack.unpackb(data, raw=False)
+            ids, texts, metadata, dim, vectors, n_truncated, tokens = msgpack.unpackb(data, raw=False)
             matrix = np.frombuffer(vectors, dtype=np.float32).reshape(-1, dim)
-            yield Batch(ids, texts, metadata, matrix, n_truncated)
+            yield Batch(ids, texts, metadata, matrix, n_truncated, tokens=tokens)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from binrag.binarizers.artefact import cosines
+from binrag.encoders import resolve_encoder, resolve_late_encoder
+from binrag.encoders.late_interaction import LateInteraction
+from binrag.encoders.tokens import checked_tokens, resolve_token_encoder
 from binrag.errors import DimensionMismatch, EncoderMismatch, InvalidInput, TruncatedTextWarning
-from binrag.protocols import Encoder
+from binrag.protocols import Encoder, MultiVectorEncoder
 from binrag.storage import Writing
 from binrag.store.batches import Batch
 from binrag.store.space import VectorSpace, checked_vectors
 from binrag.threads import Mutex
-from binrag.types import Float32, Similarity
+from binrag.types import Float32, Similarity, TokenVectors
 
 CANARIES = (
     "The quick brown fox jumps over the lazy dog.",
@@ -26,6 +29,9 @@ CANARIES = (
 
 _MIN_COSINE = 0.999
 
+Coded: TypeAlias = Callable[[Any, Sequence[str]], tuple[Float32, list[bytes]]]
+"""Token vectors of some documents, as an encoder gives them, and their names, to one vector and one blob each."""
+
 
 def canary_vectors(record: dict[str, Any]) -> Float32:
     """Return the recorded vectors of the canaries as documents: float32 (n, dim)."""
@@ -35,6 +41,50 @@ def canary_vectors(record: dict[str, Any]) -> Float32:
 def identity(record: dict[str, Any] | None) -> dict[str, Any]:
     """Return the id and the canaries of a recorded encoder, as artefacts are written and read with; empty for None."""
     return {"encoder_id": record["encoder_id"], "canaries": canary_vectors(record)} if record else {}
+
+
+def checked_late_interaction(asked: Any, encoder: Any) -> LateInteraction | None:
+    """Return how a store holds token vectors, as asked for or else, for a new store, as its encoder calls for.
+
+    Raises
+    ------
+    InvalidInput
+        If it is no `LateInteraction`.
+    """
+    if asked is not None and not isinstance(asked, LateInteraction):
+        raise InvalidInput(f"late_interaction is a {type(asked).__name__}, expected a LateInteraction or None")
+    if asked is None and resolve_token_encoder(encoder) is not None:
+        return LateInteraction()
+    return asked
+
+
+def encoder_for(
+    encoder: Any, late_interaction: LateInteraction | None, record: dict[str, Any] | None
+) -> Encoder | MultiVectorEncoder | None:
+    """Make of what the user gave an encoder for a store; of "recorded", what is on record.
+
+    Raises
+    ------
+    InvalidInput, UnsupportedMode
+        If it is none, or not for such a store.
+    """
+    if isinstance(encoder, str) and encoder == "recorded":
+        encoder = record["encoder_id"] if record else None
+    return resolve_encoder(encoder) if late_interaction is None else resolve_late_encoder(encoder)
+
+
+def is_multi_vector(encoder: Encoder | MultiVectorEncoder | None) -> bool:
+    """Whether an encoder gives token vectors."""
+    return bool(getattr(encoder, "is_multi_vector", False))
+
+
+def mean_vectors(tokens: TokenVectors) -> Float32:
+    """Return the mean of each text's token vectors, float32 (n, dim); zeros for a text without any."""
+    counts = np.diff(tokens.offsets)
+    found = np.zeros((len(tokens), tokens.dim), dtype=np.float32)
+    for i in np.flatnonzero(counts).tolist():
+        found[i] = tokens[i].mean(axis=0, dtype=np.float64)
+    return found
 
 
 class CheckedEncoder:
@@ -51,13 +101,13 @@ class CheckedEncoder:
         Whether the encoder was compared with a recorded one; it need not be again.
     """
 
-    def __init__(self, encoder: Encoder | None) -> None:
+    def __init__(self, encoder: Encoder | MultiVectorEncoder | None) -> None:
         self.encoder = encoder
         self._record: dict[str, Any] | None = None
         self.is_checked = False
         self._mutex = Mutex()
 
-    def required(self, recorded: str | None) -> Encoder:
+    def required(self, recorded: str | None) -> Encoder | MultiVectorEncoder:
         """Return the encoder; without one, say which the store was made with."""
         if self.encoder is None:
             made = f"its vectors are of {recorded!r}" if recorded else "its vectors were given, not encoded"
@@ -87,11 +137,14 @@ class CheckedEncoder:
                 self._compare(record, space)
                 self.is_checked = record is not None
 
-    def _signature(self, encoder: Encoder) -> dict[str, Any]:
+    def _signature(self, encoder: Encoder | MultiVectorEncoder) -> dict[str, Any]:
         texts = list(CANARIES)
         sides = {}
         for side, encode in (("document", encoder.encode_document), ("query", encoder.encode_query)):
-            sides[side] = checked_vectors(encode(texts), None, lambda i: f"the {side} vector of {texts[i]!r}")  # noqa: B023
+            values: Any = encode(texts)
+            if is_multi_vector(encoder):
+                values = mean_vectors(checked_tokens(values, texts, encoder.similarity))
+            sides[side] = checked_vectors(values, None, lambda i: f"the {side} vector of {texts[i]!r}")  # noqa: B023
         if sides["document"].shape != sides["query"].shape:
             raise EncoderMismatch(
                 f"{encoder.encoder_id} encodes documents as {sides['document'].shape[1]} dimensions and queries as "
@@ -108,10 +161,11 @@ class CheckedEncoder:
     def _compare(self, record: dict[str, Any] | None, space: VectorSpace | None) -> None:
         mine = self._record
         assert mine is not None
-        if space is not None and (mine["dim"], mine["similarity"]) != (space.dim, space.similarity):
+        if space is not None and (mine["dim"], mine["similarity"]) != (space.vector_dim, space.vector_similarity):
             made = f" of {record['encoder_id']!r}" if record else ""
             raise EncoderMismatch(
-                f"the store's vectors{made} have {space.dim} dimensions and are compared by {space.similarity}; the "
+                f"the store's vectors{made} have {space.vector_dim} dimensions and are compared by "
+                f"{space.vector_similarity}; the "
                 f"encoder {mine['encoder_id']!r} gives {mine['dim']} dimensions for {mine['similarity']}"
             )
         if record is None:
@@ -148,7 +202,9 @@ class CheckedEncoder:
         else:
             self._compare(record, space)
 
-    def encode_documents(self, batch: Batch, dim: int | None, at_once: int, report: Callable[[int], None]) -> Batch:
+    def encode_documents(
+        self, batch: Batch, dim: int | None, at_once: int, report: Callable[[int], None], coded: Coded | None = None
+    ) -> Batch:
         """Encode a batch's texts, the longest first, and tell `report` how many after each call of the encoder.
 
         A call is of up to `at_once` texts of about one length, since a model pads those it reads at once to the
@@ -163,25 +219,48 @@ class CheckedEncoder:
         texts = [str(text) for text in batch.texts]
         order = sorted(range(len(texts)), key=lambda i: len(texts[i].encode()), reverse=True)
         parts: list[Float32] = []
+        tokens: list[bytes] = [b""] * len(texts)
         n_truncated = 0
         for first in range(0, len(order), at_once):
             rows = order[first : first + at_once]
             some = [texts[i] for i in rows]
             n_truncated += self.encoder.count_truncated(some)
-            parts.append(self._encoded(self.encoder.encode_document(some), [batch.ids[i] for i in rows], dim))
-            dim = parts[0].shape[1]
+            values: Any = self.encoder.encode_document(some)
+            names = [batch.ids[i] for i in rows]
+            if coded is None:
+                parts.append(self._encoded(values, names, dim))
+                dim = parts[0].shape[1]
+            else:
+                vectors, blobs = coded(values, names)
+                parts.append(vectors)
+                for i, blob in zip(rows, blobs, strict=True):
+                    tokens[i] = blob
             report(len(rows))
         vectors = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
         vectors[order] = np.concatenate(parts)
-        return batch.encoded(vectors, n_truncated)
+        return batch.encoded(vectors, n_truncated, None if coded is None else tokens)
+
+    def encode_token_queries(self, texts: list[str]) -> list[Any]:
+        """Encode queries as token vectors, as the encoder gives them: a matrix a query."""
+        assert self.encoder is not None
+        values: Any = self.encoder.encode_query(self._queries(texts))
+        matrices = list(values)
+        if len(matrices) != len(texts):
+            raise EncoderMismatch(
+                f"{self.encoder.encoder_id!r} gave token vectors of {len(matrices)} texts for {len(texts)}"
+            )
+        return matrices
 
     def encode_queries(self, texts: list[str], dim: int | None) -> Float32:
         """Encode queries: float32 (n, dim)."""
         assert self.encoder is not None
+        return self._encoded(self.encoder.encode_query(self._queries(texts)), texts, dim)
+
+    def _queries(self, texts: list[str]) -> list[str]:
         for text in texts:
             if not text.strip():
                 raise InvalidInput("the query is empty; expected text, or a vector")
-        return self._encoded(self.encoder.encode_query(texts), texts, dim)
+        return texts
 
     def _encoded(self, values: Any, names: list[str], dim: int | None) -> Float32:
         assert self.encoder is not None

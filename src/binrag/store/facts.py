@@ -21,8 +21,8 @@ def info_of(path: Path, reading: Reading, space: VectorSpace | None, tenant: str
         path=str(path),
         format_version=FORMAT_VERSION,
         n_documents=reading.count(tenant),
-        dim=space.dim if space else settings.dim,
-        similarity=space.similarity if space else None,
+        dim=space.vector_dim if space else settings.dim,
+        similarity=space.vector_similarity if space else None,
         encoder=record["encoder_id"] if record else None,
         binarizer=space.binarizer.component_id if space else str(settings.binarizer),
         n_bits=space.binarizer.n_bits if space else None,
@@ -32,6 +32,7 @@ def info_of(path: Path, reading: Reading, space: VectorSpace | None, tenant: str
         generation=head.generation,
         probe=probed.verdict if probed else None,
         auto_fit=state_of(reading, space),
+        late_interaction=settings.late_interaction.record() if settings.late_interaction else None,
     )
 
 

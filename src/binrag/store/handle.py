@@ -126,6 +126,14 @@ class Handle:
                 "without tenant"
             )
 
+    def check_of_one_vector(self, call: str) -> None:
+        """Raise `UnsupportedMode` if the store is of token vectors: `call` is about codes of one vector a document."""
+        if self.settings.late_interaction is not None:
+            raise UnsupportedMode(
+                f"{call} is for stores of one vector a document; this one holds token vectors, coded as the "
+                "LateInteraction says that it was made with: make a new store to change that"
+            )
+
     def close(self) -> None:
         """Close the store, and let go of what was loaded."""
         self.database.close()

@@ -19,7 +19,7 @@ from binrag.storage import Head
 from binrag.storage.inspection import Inspection, Record, Rows, inspecting, unpacked
 from binrag.storage.meta import check_record, head_of
 from binrag.storage.tables import place_of
-from binrag.storage.vectors import decode_vectors, width_of
+from binrag.storage.vectors import width_of
 from binrag.store.agreement import FEWEST, closeness, metadata_findings
 from binrag.store.entries import PART, entry
 from binrag.store.progress import progress_of
@@ -168,7 +168,7 @@ class Check:
         self.head = head_of(record)
 
     def _take_settings(self, record: Any) -> None:
-        settings = Settings(**record)
+        settings = Settings.from_record(record)
         settings.check(is_new=False)
         self.settings = settings
 
@@ -178,9 +178,9 @@ class Check:
     def _take_space(self, record: Any) -> None:
         if self.binarizer is None:
             return
-        space = VectorSpace(record["dim"], record["similarity"], self.binarizer)
-        if space.dim != self.binarizer.dim or space.similarity not in ("cosine", "dot"):
-            raise CorruptStore(f"{record} does not fit the binarizer, which is for {self.binarizer.dim} dimensions")
+        space = VectorSpace.from_records(record, self.binarizer)
+        if self.settings is not None and self.settings.late_interaction != (space.tokens and space.tokens.config):
+            raise CorruptStore("it holds token vectors otherwise than the settings say")
         self.space = space
 
     def _check_encoder(self, record: Any) -> None:
@@ -268,7 +268,7 @@ class Check:
             if self.inspection.can_read("documents"):
                 yield from documents.compared("document of row", rows)
             if self.settings is not None and self.inspection.can_read("vectors"):
-                keeps = self.settings.keep_vectors != "none"
+                keeps = self.settings.keep_vectors != "none" or self.settings.late_interaction is not None
                 yield from vectors.compared("kept vector of row", rows if keeps else set())
         if stop - first < BLOCK:
             codes = yield from self._tail(range(first, stop))
@@ -293,11 +293,11 @@ class Check:
 
     def _kept(self, record: Record, kept: dict[int, bytes], step: int) -> Iterator[Finding]:
         (blob,) = record.values or ()
-        if self.space is None or self.settings is None or self.settings.keep_vectors in (None, "none"):
+        if self.space is None or self.settings is None:
             return
-        width = width_of(self.settings.keep_vectors, self.space.dim)
-        if len(blob) != width:
-            yield Finding("record", f"vector of row {record.key}", f"it has {len(blob)} bytes, expected {width}")
+        problem = self.space.problem_of_kept(blob, self.settings.keep)
+        if problem is not None:
+            yield Finding("record", f"vector of row {record.key}", problem)
         elif record.key % step == 0:
             kept[record.key] = blob
 
@@ -342,7 +342,7 @@ class Check:
             return
         stored = np.frombuffer(b"".join(codes[row] for row in rows), np.uint8).reshape(len(rows), -1)
         keep = self.settings.keep
-        vectors = decode_vectors([kept[row] for row in rows], keep, self.space.dim)
+        vectors = self.space.kept([kept[row] for row in rows], keep)
         try:
             alike = closeness(self.space, stored, vectors, keep)
         except BinragError:

@@ -24,6 +24,7 @@ from binrag.store.integrity import Check, rows_alive
 from binrag.store.progress import progress_of
 from binrag.store.settings import Settings
 from binrag.store.space import VectorSpace
+from binrag.store.tokens import TokenSpace
 from binrag.store.writer import append_codes, joined, mark
 from binrag.types import BLOCK, GROUP, Codes, Finding, Float32, KeepVectors, Progress, Repair, Similarity
 
@@ -95,6 +96,8 @@ def _ground(check: Check, findings: list[Finding]) -> tuple[Settings, VectorSpac
     settings, space = check.settings, check.space
     if settings is not None and space is not None:
         return settings, space, True
+    if (of_tokens := _ground_of_tokens(check, findings)) is not None:
+        return *of_tokens, True
     binarizer, record, encoder = check.binarizer, check.map_of("space"), check.map_of("encoder")
     width = next((len((r.values or (b"",))[0]) - 4 for r in check.inspection.records("vectors") if r.values), 0)
     dim = record.get("dim") or (binarizer.dim if binarizer else None) or encoder.get("dim")
@@ -112,6 +115,26 @@ def _ground(check: Check, findings: list[Finding]) -> tuple[Settings, VectorSpac
     if binarizer is None:
         findings.append(Finding("lost", "the binarizer", "codes are made anew, of signs"))
     return settings, VectorSpace(dim, similarity, binarizer or SignBinarizer(dim)), binarizer is not None
+
+
+def _ground_of_tokens(check: Check, findings: list[Finding]) -> tuple[Settings, VectorSpace | None] | None:
+    """Return settings and space of a store of token vectors; None if nothing says that it is one."""
+    record, encoder, settings = check.map_of("space"), check.map_of("encoder"), check.settings
+    if settings is None:
+        if check.space is None or check.space.tokens is None:
+            return None
+        settings = Settings(late_interaction=check.space.tokens.config)
+        findings.append(Finding("lost", "the settings", f"they are taken to be {settings.record()}"))
+        return settings, check.space
+    if settings.late_interaction is None:
+        return None
+    if not check.n_rows and not any(check.inspection.records("documents")):
+        return settings, None
+    dim = record.get("dim") or encoder.get("dim") or settings.dim
+    if dim is None:
+        raise CorruptStore("nothing can be saved: no record says what dimension the token vectors have")
+    similarity: Similarity = record.get("similarity") or encoder.get("similarity") or "cosine"
+    return settings, VectorSpace.of_tokens(TokenSpace.of(dim, similarity, settings.late_interaction))
 
 
 @dataclass(slots=True)
@@ -219,20 +242,26 @@ class _Salvage:
                 )
         for row in sorted(blobs.keys() - codes.keys()):
             try:
-                codes[row] = self.space.coded(self.space.prepared(self._vector(row, blobs[row])))
+                codes[row] = self.space.coded(self.space.prepared(self._vector(blobs[row])))
             except BinragError as error:
                 self.findings.append(Finding("lost", f"code of row {row}", str(error)))
-        rows = [row for row in sorted(documents) if row in codes and (row in blobs or self.settings.keep == "none")]
+        rows = [row for row in sorted(documents) if row in codes and (row in blobs or not self._keeps)]
         for row in sorted(documents.keys() - set(rows)):
             self.n_lost += 1
             place = f"document {documents[row][1]!r} (row {row})"
-            self.findings.append(Finding("lost", place, "neither its vector nor its code can be read"))
+            lost = "neither its vector nor its code can" if self.space.tokens is None else "codes of its tokens cannot"
+            self.findings.append(Finding("lost", place, f"{lost} be read"))
         if rows:
             self._append(writing, rows, documents, codes, blobs)
 
-    def _vector(self, row: int, blob: bytes) -> Float32:
+    @property
+    def _keeps(self) -> bool:
+        """Whether something is kept of every document beside its code."""
+        return self.settings.keep != "none" or self.settings.late_interaction is not None
+
+    def _vector(self, blob: bytes) -> Float32:
         assert self.space is not None
-        return decode_vectors([blob], "float16" if self.settings.keep == "none" else self.settings.keep, self.space.dim)
+        return self.space.kept([blob], "float16" if self.settings.keep == "none" else self.settings.keep)
 
     def _blobs(self, first: int, stop: int, rows: Container[int]) -> dict[int, bytes]:
         """Return the vectors of rows as they are to be kept, from those kept or else sampled, as far as they are sound.
@@ -246,13 +275,12 @@ class _Salvage:
                 vector = decode_vectors([blob], "float16", dim)
                 if np.isfinite(vector).all() and vector.any():
                     found[row] = blob if keep == "none" else encode_vectors(vector, keep)[0].tobytes()
-        if keep == "none":
+        if not self._keeps:
             return found
-        width = width_of(keep, dim)
         for record in self._sound("vectors", first, stop):
             (blob,) = record.values or ()
-            if len(blob) == width and record.key in rows:
-                vector = self._vector(record.key, blob)
+            if self.space.problem_of_kept(blob, keep) is None and record.key in rows:
+                vector = self._vector(blob)
                 if np.isfinite(vector).all() and vector.any():
                     found[record.key] = blob
         return found
@@ -305,9 +333,8 @@ class _Salvage:
             writing.add_documents(place, tenant, [(fields[0], fields[1], fields[2])])
             if row in self.sampled:
                 self.placed[place] = self.sampled[row]
-        if self.settings.keep != "none":
-            joint = b"".join(blobs[row] for row in rows)
-            writing.add_vectors(first, np.frombuffer(joint, np.uint8).reshape(len(rows), -1))
+        if self._keeps:
+            writing.add_blobs(first, [blobs[row] for row in rows])
         append_codes(writing, first, Codes.joined([codes[row] for row in rows]), self.space.binarizer.shape.by_tables)
         for no in range(first // BLOCK, stop // BLOCK):
             put_metadata(writing, no, BLOCK, entries_between(writing, no * BLOCK, (no + 1) * BLOCK))

@@ -13,13 +13,15 @@ import numpy as np
 from binrag import pipeline
 from binrag.errors import InvalidInput
 from binrag.filters import Filter
+from binrag.indexes import FlatIndex
 from binrag.ranking.diversify import mmr
 from binrag.storage import Reading
 from binrag.storage.vectors import decode_vectors
 from binrag.store.batches import checked_texts
 from binrag.store.handle import Handle
 from binrag.store.snapshot import Snapshot
-from binrag.store.space import checked_vectors
+from binrag.store.space import VectorSpace, checked_vectors
+from binrag.store.tokens import checked_query
 from binrag.threads import in_threads
 from binrag.types import Candidates, Float32, Hit, KeepVectors, Mmr, UInt64
 
@@ -73,9 +75,14 @@ def _query_vectors(handle: Handle, queries: Any) -> Iterable[Float32]:
     if space is None or (is_text and not handle.encoder.is_checked):
         with handle.view() as (reading, snapshot):
             space, record = snapshot.space, reading.get("encoder")
-    dim = space.dim if space else handle.settings.dim
+    dim = space.vector_dim if space else handle.settings.dim
     if is_text:
         handle.encoder.check(record, space)
+    if handle.settings.late_interaction is not None:
+        matrices = handle.encoder.encode_token_queries(checked_texts("queries", listed)) if is_text else listed
+        similarity = space.vector_similarity if space else handle.encoder.similarity
+        return [checked_query(matrix, similarity, dim) for matrix in matrices]
+    if is_text:
         return handle.encoder.encode_queries(checked_texts("queries", listed), dim)
     return checked_vectors(listed, dim, lambda i: f"query vector {i}" if len(listed) > 1 else "the query vector")
 
@@ -99,7 +106,7 @@ def hits_of(
         A transaction.
     snapshot : Snapshot
         What its commit holds.
-    vectors : sequence of float32 (dim,)
+    vectors : sequence of float32 (dim,), or (n_tokens, dim) in a store of token vectors
         The queries.
     k : int
         Hits a query, at most.
@@ -122,22 +129,11 @@ def hits_of(
     space, index = snapshot.space, snapshot.index
     if index is None or space is None:
         return [[] for _ in vectors]
-    for vector in vectors:
-        space.check_dim(vector[None])
-    dim = space.dim
-    queries = in_threads([partial(space.query, vector) for vector in vectors], n_threads)
     n_best = k if diversity is None else diversity.pool_of(k)
-    n_candidates = max(n_candidates or pipeline.default_candidates(index, n_best), n_best)
-    found = pipeline.retrieve_batch(index, queries, n_candidates, allowed, n_threads=n_threads)
-    if keep != "none":
-
-        def read(rows: Sequence[int]) -> Float32:
-            return decode_vectors(reading.vectors(rows), keep, dim)
-
-        n_reads = pipeline.default_reads(n_best, space.binarizer.n_bits / dim)
-        found = [
-            pipeline.rescore(candidates, query, n_reads, read) for candidates, query in zip(found, queries, strict=True)
-        ]
+    if space.tokens is not None:
+        found = _by_tokens(reading, space, index, vectors, n_best, n_candidates, n_threads, allowed)
+    else:
+        found = _by_vectors(reading, space, index, vectors, n_best, n_candidates, n_threads, allowed, keep)
     if diversity is not None:
         found = [
             _diversified(reading, snapshot, candidates.top(n_best), k, keep, diversity.diversity)
@@ -146,13 +142,69 @@ def hits_of(
     return [_hits(reading, candidates.top(k)) for candidates in found]
 
 
+def _by_vectors(
+    reading: Reading,
+    space: VectorSpace,
+    index: FlatIndex,
+    vectors: Sequence[Float32],
+    n_best: int,
+    n_candidates: int | None,
+    n_threads: int,
+    allowed: UInt64 | None,
+    keep: KeepVectors,
+) -> list[Candidates]:
+    """Return each query's best rows by one vector a document, at least `n_best` where there are so many."""
+    for vector in vectors:
+        space.check_dim(vector[None])
+    queries = in_threads([partial(space.query, vector) for vector in vectors], n_threads)
+    n_candidates = max(n_candidates or pipeline.default_candidates(index, n_best), n_best)
+    found = pipeline.retrieve_batch(index, queries, n_candidates, allowed, n_threads=n_threads)
+    if keep == "none":
+        return found
+
+    def read(rows: Sequence[int]) -> Float32:
+        return decode_vectors(reading.vectors(rows), keep, space.dim)
+
+    n_reads = pipeline.default_reads(n_best, space.binarizer.n_bits / space.dim)
+    return [pipeline.rescore(own, query, n_reads, read) for own, query in zip(found, queries, strict=True)]
+
+
+def _by_tokens(
+    reading: Reading,
+    space: VectorSpace,
+    index: FlatIndex,
+    matrices: Sequence[Float32],
+    n_best: int,
+    n_candidates: int | None,
+    n_threads: int,
+    allowed: UInt64 | None,
+) -> list[Candidates]:
+    """Return each query's best rows by MaxSim, at least `n_best` where there are so many."""
+    tokens = space.tokens
+    assert tokens is not None
+    for matrix in matrices:
+        tokens.check_dim(matrix)
+    prepared = in_threads([partial(tokens.query, matrix) for matrix in matrices], n_threads)
+    queries = [space.query(query.fde) for query in prepared]
+    n_reads = pipeline.default_token_reads(n_best)
+    n_candidates = max(n_candidates or pipeline.SCANNED_PER_READ * n_reads, n_best)
+    found = pipeline.retrieve_batch(index, queries, n_candidates, allowed, n_threads=n_threads)
+    rows = [own.rows[:n_reads] for own in found]
+    blobs = [reading.vectors(own.tolist()) for own in rows]
+    return in_threads(
+        [partial(tokens.rescored, *arguments) for arguments in zip(blobs, prepared, rows, strict=True)], n_threads
+    )
+
+
 def _diversified(
     reading: Reading, snapshot: Snapshot, pool: Candidates, k: int, keep: KeepVectors, diversity: float
 ) -> Candidates:
     """Choose k of the candidates, by their kept vectors, or else by what their codes stand for."""
     space, index = snapshot.space, snapshot.index
     assert space is not None and index is not None
-    if keep == "none":
+    if space.tokens is not None:
+        vectors = space.tokens.vectors(reading.vectors(pool.rows.tolist()))
+    elif keep == "none":
         vectors = pipeline.decode(space.binarizer, index.codes_of(pool.rows))
     else:
         vectors = decode_vectors(reading.vectors(pool.rows.tolist()), keep, space.dim)

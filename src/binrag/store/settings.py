@@ -7,7 +7,9 @@ from typing import Any, get_args
 
 import numpy as np
 
+from binrag.binarizers import RowLevelsBinarizer
 from binrag.binarizers.sign import MAX_DIM
+from binrag.encoders.late_interaction import LateInteraction
 from binrag.errors import BinarizerMismatch, CorruptStore, DimensionMismatch, InvalidInput, UnsupportedMode
 from binrag.protocols import Binarizer
 from binrag.registry import check_registered, component_ids, record_of
@@ -15,6 +17,7 @@ from binrag.storage import Reading, Writing
 from binrag.storage.records import pack
 from binrag.store.shipped import shipped_binarizer
 from binrag.store.space import BINARIZERS, VectorSpace, recorded_binarizer
+from binrag.store.tokens import TokenSpace
 from binrag.types import Durability, KeepVectors, Mode, Similarity
 
 
@@ -28,6 +31,8 @@ class Settings:
     seed: int | None = None
     code_bytes: int | None = None
     auto_fit: bool | None = None
+    late_interaction: LateInteraction | None = None
+    """How token vectors are held; None in a store of one vector a document."""
 
     @classmethod
     def read(cls, reading: Reading) -> Settings:
@@ -40,11 +45,17 @@ class Settings:
         """
         record = reading.require("settings")
         try:
-            settings = cls(**record)
+            settings = cls.from_record(record)
             replace(settings, binarizer=None).check(is_new=False)  # a name unknown here may be known to a later version
         except (TypeError, InvalidInput) as error:
             raise CorruptStore(f"meta record 'settings' cannot be understood: {error}") from error
         return settings
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Settings:
+        """Return what `record` is of; `TypeError` or `InvalidInput` if it is of none."""
+        config = record.get("late_interaction")
+        return cls(**{**record, "late_interaction": config and LateInteraction.from_record(config)})
 
     def check(self, is_new: bool) -> None:
         """Refuse values that no store can have, or no new one.
@@ -69,8 +80,33 @@ class Settings:
         if self.seed is not None and (not isinstance(self.seed, int) or not 0 <= self.seed < 2**63):
             raise InvalidInput(f"seed is {self.seed!r}, expected an integer from 0 to 2**63 - 1")
         self.check_auto_fit(is_new)
-        if is_new and self.dim is not None:
+        if is_new and self.late_interaction is not None:
+            self.check_late_interaction()
+        elif is_new and self.dim is not None:
             self.made(self.dim)
+
+    def check_late_interaction(self) -> None:
+        """Refuse what a store of token vectors has no use for.
+
+        Raises
+        ------
+        InvalidInput
+            Says what to leave out.
+        """
+        no_use: dict[str, tuple[Any, ...]] = {
+            "binarizer": (None, "auto"),
+            "code_bytes": (None,),
+            "keep_vectors": (None, "none"),
+            "seed": (None,),
+            "auto_fit": (None, False),
+        }
+        for name, accepted in no_use.items():
+            value = getattr(self, name)
+            if value not in accepted:
+                raise InvalidInput(
+                    f"{name}={value!r} is for stores of one vector a document, and this one is of token vectors: leave "
+                    "it out; LateInteraction says how these are coded, from which seed"
+                )
 
     def check_auto_fit(self, is_new: bool) -> None:
         """Refuse an `auto_fit` that is no bool, or of a new store whose codes something else fixes."""
@@ -92,6 +128,10 @@ class Settings:
 
     def record(self) -> dict[str, Any]:
         """Return the record of a new store with these settings."""
+        if self.late_interaction is not None:
+            of_tokens = {"binarizer": RowLevelsBinarizer.component_id, "keep_vectors": "none", "auto_fit": False}
+            config = self.late_interaction.record()
+            return {"dim": self.dim, "seed": 0, "code_bytes": None, **of_tokens, "late_interaction": config}
         return {
             "binarizer": self.binarizer or "auto",
             "dim": self.dim,
@@ -140,7 +180,13 @@ class Settings:
             Names what was asked for and what the file has.
         """
         recorded, space = Settings.read(reading), VectorSpace.read(reading)
-        dim = space.dim if space else recorded.dim
+        dim = space.vector_dim if space else recorded.dim
+        if self.late_interaction not in (None, recorded.late_interaction):
+            has = recorded.late_interaction or "one vector a document"
+            raise UnsupportedMode(
+                f"late_interaction={self.late_interaction!r} was asked for, the store was made with {has!r}; leave it "
+                "out, or make a new store"
+            )
         if self.dim is not None and dim is not None and self.dim != dim:
             raise DimensionMismatch(f"dim={self.dim} was asked for, the store's vectors have {dim} dimensions")
         for name in ("binarizer", "seed", "auto_fit"):
@@ -188,6 +234,8 @@ def settings_with(binarizer: Any, settings: Settings, is_new: bool) -> tuple[Set
         return settings, {"settings": settings.record()}
     check_registered(binarizer)
     settings.check(is_new=False)
+    if settings.late_interaction is not None:
+        replace(settings, binarizer=binarizer.component_id).check_late_interaction()
     settings.check_code_bytes(binarizer)
     check_dim(binarizer, settings.dim)
     settings = replace(settings, binarizer=binarizer.component_id, dim=binarizer.dim)
@@ -203,8 +251,12 @@ def check_dim(binarizer: Binarizer, dim: int | None) -> None:
         )
 
 
-def first_space(writing: Writing, dim: int, similarity: Similarity) -> VectorSpace:
+def first_space(writing: Writing, dim: int, similarity: Similarity, tokens: TokenSpace | None) -> VectorSpace:
     """Make and record the space of a store's first vectors, as the file's settings say."""
+    if tokens is not None:
+        space = VectorSpace.of_tokens(tokens, writing.generation)
+        space.write(writing)
+        return space
     record, settings = writing.get("binarizer"), Settings.read(writing)
     if record:
         binarizer = recorded_binarizer(record)

@@ -10,12 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from binrag.binarizers import RotatedSignBinarizer, SignBinarizer
-from binrag.errors import BinarizerMismatch, CorruptStore, DimensionMismatch, FormatVersionError, InvalidVector
+from binrag.errors import (
+    BinarizerMismatch,
+    CorruptStore,
+    DimensionMismatch,
+    FormatVersionError,
+    InvalidVector,
+)
 from binrag.protocols import Binarizer
 from binrag.registry import binarizer_from_record, record_of
 from binrag.storage import Reading, Writing
-from binrag.storage.vectors import decode_vectors
-from binrag.types import Codes, Float32, Query, Similarity
+from binrag.storage.vectors import decode_vectors, width_of
+from binrag.store.tokens import TokenSpace
+from binrag.types import Codes, Float32, KeepVectors, Query, Similarity
 
 BINARIZERS: dict[str, Callable[[int, int], Binarizer]] = {
     "auto": lambda dim, seed: SignBinarizer(dim),
@@ -36,12 +43,41 @@ class VectorSpace:
     binarizer : Binarizer
     generation : int
         That of the transaction that chose the binarizer: no other space committed to the file has it.
+    tokens : TokenSpace or None
+        Of a store of token vectors: what they are. Dimension, similarity and binarizer are those of the one vector a
+        document that becomes of them.
     """
 
     dim: int
     similarity: Similarity
     binarizer: Binarizer
     generation: int = 0
+    tokens: TokenSpace | None = None
+
+    @classmethod
+    def of_tokens(cls, tokens: TokenSpace, generation: int = 0) -> VectorSpace:
+        """Return the space of a store of token vectors."""
+        return cls(tokens.fde.dim, "dot", tokens.made_binarizer(), generation, tokens)
+
+    @classmethod
+    def from_records(cls, record: Any, binarizer: Binarizer, generation: int = 0) -> VectorSpace:
+        """Return what the records of a file say.
+
+        Raises
+        ------
+        CorruptStore
+            If it is no space, or the binarizer is for another.
+        """
+        try:
+            dim, similarity = record["dim"], record["similarity"]
+            tokens = TokenSpace.from_record(record) if "late_interaction" in record else None
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptStore(f"meta record 'space' cannot be understood: {error}") from None
+        fitting = cls(dim, similarity, binarizer, generation) if tokens is None else cls.of_tokens(tokens, generation)
+        is_fitting = tokens is None or record_of(binarizer) == record_of(fitting.binarizer)
+        if binarizer.dim != fitting.dim or not is_fitting or similarity not in get_args(Similarity):
+            raise CorruptStore(f"meta record 'space' is {record}, and the binarizer is for {binarizer.dim} dimensions")
+        return fitting
 
     @classmethod
     def read(cls, reading: Reading, known: VectorSpace | None = None) -> VectorSpace | None:
@@ -52,14 +88,22 @@ class VectorSpace:
         record = reading.get("space")
         if record is None:
             return None
-        binarizer = recorded_binarizer(reading.require("binarizer"))
-        if binarizer.dim != record["dim"] or record["similarity"] not in get_args(Similarity):
-            raise CorruptStore(f"meta record 'space' is {record}, and the binarizer is for {binarizer.dim} dimensions")
-        return cls(record["dim"], record["similarity"], binarizer, generation)
+        return cls.from_records(record, recorded_binarizer(reading.require("binarizer")), generation)
+
+    @property
+    def vector_dim(self) -> int:
+        """Dimension of the vectors that encoder and caller give."""
+        return self.tokens.dim if self.tokens else self.dim
+
+    @property
+    def vector_similarity(self) -> Similarity:
+        """How the vectors that encoder and caller give are compared."""
+        return self.tokens.similarity if self.tokens else self.similarity
 
     def write(self, writing: Writing) -> None:
         """Record the space as the one of all codes."""
-        writing.put("space", {"dim": self.dim, "similarity": self.similarity})
+        one_vector = {"dim": self.dim, "similarity": self.similarity}
+        writing.put("space", one_vector if self.tokens is None else self.tokens.record())
         writing.put("binarizer", record_of(self.binarizer))
         writing.put_head(replace(writing.head(), coded=writing.generation))
 
@@ -90,6 +134,14 @@ class VectorSpace:
                 "that the store was made with, or make a new store"
             )
 
+    def check_tokens(self, tokens: TokenSpace | None) -> None:
+        """Raise `DimensionMismatch` if another writer has made the store one of other token vectors meanwhile."""
+        if tokens is not None and self.tokens is not None and tokens.record() != self.tokens.record():
+            raise DimensionMismatch(
+                f"the token vectors have {tokens.dim} dimensions and are compared by {tokens.similarity}, those of the "
+                f"store {self.tokens.dim} and {self.tokens.similarity}; use the encoder that the store was made with"
+            )
+
     def prepared(self, vectors: Float32) -> Float32:
         """Scale checked vectors to unit length where the similarity is the cosine: float32 (n, dim)."""
         if self.similarity == "dot":
@@ -98,6 +150,24 @@ class VectorSpace:
         unit = np.empty_like(vectors)
         np.divide(vectors, norms, out=unit, casting="same_kind")  # divided as float64
         return unit
+
+    def kept(self, blobs: list[bytes], keep: KeepVectors) -> Float32:
+        """Return the vectors that are kept, float32 (n, dim); of tokens, the encodings that their codes stand for.
+
+        Raises
+        ------
+        CorruptStore
+            If a blob has no size that one has.
+        """
+        return decode_vectors(blobs, keep, self.dim) if self.tokens is None else self.tokens.vectors(blobs)
+
+    def problem_of_kept(self, blob: bytes, keep: KeepVectors) -> str | None:
+        """Say what is wrong with the size of what is kept of a document, if something is."""
+        if self.tokens is not None:
+            return self.tokens.problem_of(len(blob))
+        if keep == "none" or len(blob) == (width := width_of(keep, self.dim)):
+            return None
+        return f"it has {len(blob)} bytes, expected {width}"
 
     def sample(self, reading: Reading) -> Float32:
         """Return the sampled vectors of live rows, up to 4,096 of them, as prepared: float32 (n, dim)."""

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 import numpy.typing as npt
 
-from binrag.encoders import resolve_encoder
+from binrag.encoders.late_interaction import LateInteraction
 from binrag.errors import InvalidInput, UnsupportedMode
 from binrag.filters import Filter, parse
 from binrag.probe import Probe
@@ -21,7 +21,7 @@ from binrag.protocols import Binarizer
 from binrag.storage import Database
 from binrag.store import adding, adopting, documents, searching
 from binrag.store.batches import batches, checked_ids, length_of
-from binrag.store.encoding import CheckedEncoder
+from binrag.store.encoding import CheckedEncoder, checked_late_interaction, encoder_for
 from binrag.store.facts import info_of, stats_of
 from binrag.store.handle import Handle, checked_tenant
 from binrag.store.ledger import Ledger
@@ -81,6 +81,7 @@ class Store:
         seed: int | None = None,
         auto_fit: bool | None = None,
         tenant: str | None = None,
+        late_interaction: LateInteraction | None = None,
     ) -> Store:
         """Open a store, or create it.
 
@@ -90,10 +91,11 @@ class Store:
             The file.
         mode : "c", "r", "rw" or "x"
             Read and write, created if missing; read only; read and write, must exist; create, must not exist.
-        encoder : str, path, SentenceTransformer, embeddings, callable, Encoder or None
+        encoder : str, path, SentenceTransformer, MultiVectorEncoder, embeddings, callable, Encoder or None
             What encodes texts: a model's name or folder; a loaded model; an object with ``embed_documents`` and
             ``embed_query``; a function from a list of texts to vectors. ``"recorded"`` loads the model that the
-            file names. None: vectors only. It is compared with the recorded one at the first encoding.
+            file names. None: vectors only. It is compared with the recorded one at the first encoding. A new store
+            made with a ``MultiVectorEncoder`` holds a vector for each token; see `late_interaction`.
         binarizer : "auto", "sign", "rotated-sign" or Binarizer, optional
             How vectors become codes: a name, or an object of a registered class, which the file then keeps. "auto" if
             a new store is made without saying: the binarizer that comes with binrag for the encoder, else "sign" until
@@ -129,27 +131,32 @@ class Store:
             The tenant that this handle is for: its calls add, find, count and delete that tenant's documents, refuse
             any other tenant, and refuse what is about the whole file. By default a handle may be asked for any tenant
             in each call.
+        late_interaction : LateInteraction, optional
+            For a new store of token vectors: how they are held. ``LateInteraction()`` if a `MultiVectorEncoder` is
+            given; to be given where the encoder is a model's name, a function, or None. The file keeps it.
 
         Raises
         ------
         StoreNotFound, StoreExists, NotAStore, FormatVersionError, ReadOnlyStore, StoreLocked
             The file cannot be opened in this mode.
-        BinarizerMismatch, DimensionMismatch, InvalidInput
-            A setting that contradicts the file's, or makes no sense.
+        BinarizerMismatch, DimensionMismatch, InvalidInput, UnsupportedMode
+            A setting that contradicts the file's, or makes no sense; an encoder of token vectors for a store of one
+            vector a document, or the reverse.
         """
         check_handle(mode, lock_timeout, durability)
         n_threads = n_processors() if n_threads is None else checked_count("n_threads", n_threads)
         tenant = None if tenant is None else checked_tenant(tenant)
         is_new = mode in ("c", "x") and not Path(path).exists()
-        asked, initial = settings_with(binarizer, Settings(None, dim, keep_vectors, seed, code_bytes, auto_fit), is_new)
-        is_recorded = isinstance(encoder, str) and encoder == "recorded"
-        resolved = None if is_recorded else resolve_encoder(encoder)
+        late = checked_late_interaction(late_interaction, encoder if is_new else None)
+        asked = Settings(None, dim, keep_vectors, seed, code_bytes, auto_fit, late)
+        asked, initial = settings_with(binarizer, asked, is_new)
+        resolved = encoder_for(encoder, late, None) if is_new else None
         database = Database.open(Path(path), mode, lock_timeout, initial, durability)
         try:
             with database.reading() as reading:
                 recorded = asked.check_agreement(reading, initial.get("binarizer"))
-                if is_recorded:
-                    resolved = resolve_encoder((reading.get("encoder") or {}).get("encoder_id"))
+                if not is_new:
+                    resolved = encoder_for(encoder, recorded.late_interaction, reading.get("encoder"))
             return cls(Handle(database, CheckedEncoder(resolved), recorded, n_threads, tenant))
         except BaseException:
             database.close()
@@ -196,7 +203,8 @@ class Store:
         metadata : iterable of (dict or None), optional
             Stored with them; see the README for the types.
         vectors : iterable of float (dim,), or float (n, dim), optional
-            Their vectors, if you have them; else the encoder makes them.
+            Their vectors, if you have them; else the encoder makes them. In a store of token vectors, a matrix a
+            document, float (n_tokens, dim).
         tenant : str, optional
             Whose documents they are. An id names one document of a tenant; another tenant's may have the same. By
             default that of the handle, else the unnamed tenant.
@@ -247,8 +255,8 @@ class Store:
 
         Parameters
         ----------
-        query : str or float (dim,)
-            A text, or its vector.
+        query : str, float (dim,), or float (n_tokens, dim)
+            A text, or its vector; in a store of token vectors, those of its tokens.
         k : int
             How many hits to return; fewer only if fewer documents match.
         where : dict or Filter, optional
@@ -293,7 +301,7 @@ class Store:
 
         Parameters
         ----------
-        queries : list of str, or float (n, dim)
+        queries : list of str, float (n, dim), or list of float (n_tokens, dim)
             The queries.
         k, where, ids, tenant, n_candidates, diversity
             As in `search`, for each query.
@@ -515,6 +523,7 @@ class Store:
         """
         handle = self._handle
         handle.check_whole("recode")
+        handle.check_of_one_vector("recode")
         handle.database.check_writable()
         with handle.database.reading(own_writes=True) as reading:
             space = handle.space_of(reading)
@@ -578,6 +587,7 @@ class Store:
         """
         handle = self._handle
         handle.check_whole("train_binarizer")
+        handle.check_of_one_vector("train_binarizer")
         handle.database.check_writable()
         with handle.database.reading(own_writes=True) as reading:
             space = handle.space_of(reading)
@@ -595,6 +605,7 @@ class Store:
             If there are fewer than 48 documents.
         """
         self._handle.check_whole("probe")
+        self._handle.check_of_one_vector("probe")
         database = self._handle.database
         with database.reading(own_writes=True) as reading:
             sampled = Sample.read(reading, self._handle.space_of(reading))

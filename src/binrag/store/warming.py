@@ -6,6 +6,7 @@ import os
 import tempfile
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,22 +38,28 @@ def warmup(path: str | os.PathLike[str] | None = None) -> None:
     StoreNotFound, NotAStore, FormatVersionError, ReadOnlyStore, CorruptStore
         The store cannot be read.
     """
-    for binarizer in _common() if path is None else _of_store(Path(path)):
-        vectors = np.random.default_rng(0).standard_normal((_N_ROWS, binarizer.dim), dtype=np.float32)
-        with (
-            tempfile.TemporaryDirectory(prefix="binrag-warmup-") as folder,
-            Store.open(Path(folder) / "warmup.binrag", "x", binarizer=binarizer) as store,
-        ):
-            store.add(vectors=vectors, progress=False)
-            store.search(vectors[0])
+    if path is None:
+        for binarizer in _common():
+            _warm({"binarizer": binarizer}, (_N_ROWS, binarizer.dim))
+        return
+    with closing(Database.open(Path(path), "r", 0, {})) as database, database.reading() as reading:
+        space = VectorSpace.read(reading)
+    if space is not None and space.tokens is not None:
+        _warm({"late_interaction": space.tokens.config}, (_N_ROWS, 2, space.tokens.dim))
+    elif space is not None:
+        _warm({"binarizer": space.binarizer}, (_N_ROWS, space.dim))
+
+
+def _warm(settings: dict[str, Any], shape: tuple[int, ...]) -> None:
+    vectors = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    with (
+        tempfile.TemporaryDirectory(prefix="binrag-warmup-") as folder,
+        Store.open(Path(folder) / "warmup.binrag", "x", **settings) as store,
+    ):
+        store.add(vectors=vectors, progress=False)
+        store.search(vectors[0])
 
 
 def _common() -> list[Binarizer]:
     shipped = ((name, dim) for dim, names in SHIPPED.items() for name in names.values())
     return [*map(SignBinarizer, SHIPPED), *(load_artefact(name, dim=dim)[0] for name, dim in shipped)]
-
-
-def _of_store(path: Path) -> list[Binarizer]:
-    with closing(Database.open(path, "r", 0, {})) as database, database.reading() as reading:
-        space = VectorSpace.read(reading)
-    return [space.binarizer] if space else []

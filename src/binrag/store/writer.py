@@ -28,9 +28,13 @@ def append(writing: Writing, tenant: str, space: VectorSpace, keep: KeepVectors,
     first, stop = head.n_rows, head.n_rows + len(batch.ids)
     vectors = space.prepared(batch.vectors)
     writing.add_documents(first, tenant, zip(batch.ids, batch.texts, batch.metadata, strict=True))
-    if keep != "none":
-        writing.add_vectors(first, encode_vectors(vectors, keep))
-    n_sampled = _add_sample(writing, first, vectors, head.n_sampled)
+    n_sampled = head.n_sampled
+    if batch.tokens is not None:
+        writing.add_blobs(first, batch.tokens)
+    else:
+        if keep != "none":
+            writing.add_vectors(first, encode_vectors(vectors, keep))
+        n_sampled = _add_sample(writing, first, vectors, n_sampled)
     append_codes(writing, first, space.coded(vectors), space.binarizer.shape.by_tables)
     _append_metadata(writing, first, stop, tenant, batch)
     mark(writing, stop, live=range(first, stop), dead=dead)
