@@ -122,3 +122,23 @@ def lattice(n, dim, seed=0, high=2):
 def ids_of(hits):
     """The ids of hits."""
     return [hit.id for hit in hits]
+
+
+class WordTokenEncoder(WordEncoder):
+    """A seeded unit vector a word, those of "…" left out: a `MultiVectorEncoder`."""
+
+    is_multi_vector = True
+
+    def _vectors(self, texts):
+        return [
+            unit(np.array([_word_vector(word, self.dim, self.seed) for word in self._words(text)])).astype(np.float32)
+            if self._words(text)
+            else np.zeros((0, self.dim), np.float32)
+            for text in texts
+        ]
+
+    def _words(self, text):
+        return [word for word in text.lower().split()[: self.max_words] if word != "…"]
+
+    def encode_query(self, texts):
+        return self._vectors(texts)

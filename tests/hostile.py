@@ -17,7 +17,7 @@ from fakes import sentences, vectors_of
 from faults import exit_code
 
 import binrag
-from binrag import BinragError, CorruptStore, Store
+from binrag import BinragError, CorruptStore, LateInteraction, Store
 from binrag.binarizers import (
     AdditiveBinarizer,
     AllocatedBinarizer,
@@ -83,15 +83,25 @@ def binarizers():
     ]
 
 
-def make_store(path, binarizer, n=30):
-    """A store with texts, metadata, two tenants and dead rows; of more than 4,096 rows it has blocks."""
+def make_store(path, how, n=30):
+    """A store with texts, metadata, two tenants and dead rows; of more than 4,096 rows it has blocks.
+
+    `how` is a binarizer, or a `LateInteraction`: then each document has a token.
+    """
     ids = [f"id{i}" for i in range(n)]
-    with Store.open(path, binarizer=binarizer, keep_vectors="float16") as store:
+    of_tokens = isinstance(how, LateInteraction)
+    options = {"late_interaction": how} if of_tokens else {"binarizer": how, "keep_vectors": "float16"}
+
+    def vectors(*arguments, **seed):
+        found = vectors_of(*arguments, **seed)
+        return found[:, None] if of_tokens else found
+
+    with Store.open(path, **options) as store:
         metadata = [{"n": i, "tags": ["a"], "f": i / 3, "s": {"b": b"x"}} for i in range(n)]
-        store.add(sentences(n, n_words=30), ids=ids, vectors=vectors_of(n, DIM), metadata=metadata)
-        store.add(sentences(9), ids=ids[:9], vectors=vectors_of(9, DIM, seed=4), tenant="other")
+        store.add(sentences(n, n_words=30), ids=ids, vectors=vectors(n, DIM), metadata=metadata)
+        store.add(sentences(9), ids=ids[:9], vectors=vectors(9, DIM, seed=4), tenant="other")
         store.delete(ids[20:22])
-        store.add(["again"], ids=["id7"], vectors=vectors_of(1, DIM, seed=6))
+        store.add(["again"], ids=["id7"], vectors=vectors(1, DIM, seed=6))
         store.ledger("keys").put(ids[:9], ["group", None, "other"] * 3)
 
 
@@ -278,6 +288,7 @@ def read(path):
         for call in (
             lambda: store.get(IDS),
             lambda: store.search_batch(QUERIES, k=10),
+            lambda: store.search_batch(np.reshape(QUERIES, (len(QUERIES), 1, -1)), k=10),
             lambda: store.search(QUERIES[0], where=WHERE),
             lambda: list(store.iter()),
             lambda: (store.ledger("keys").keys(), store.ledger("keys").exists(IDS), store.ledger("keys").time() > 0),

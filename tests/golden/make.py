@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from binrag import ALL_TENANTS, Store
+from binrag import ALL_TENANTS, FdeConfig, LateInteraction, Store, TokenEncoder
 from binrag.binarizers.additive import AdditiveBinarizer
 from binrag.storage.schema import FORMAT_VERSION
 
@@ -130,6 +130,26 @@ def make_block(path):
         connection.execute("VACUUM")
 
 
+def make_tokens(path):
+    """Token vectors, in two bits, their encodings in one; replaced and deleted documents, a tenant."""
+    config = FdeConfig(4, 2, 8, final_projection_dim=128, seed=5)
+    with Store.open(
+        path,
+        encoder=TokenEncoder(token_vectors, encoder_id="golden tokens"),
+        late_interaction=LateInteraction(config, group_tokens=0.9),
+    ) as store:
+        texts = [f"text number {i} of {i % 3} and {i % 7}" for i in range(30)]
+        store.add(texts, ids=[f"t{i}" for i in range(30)], metadata=[{"n": i} for i in range(30)])
+        store.add(["another text"], ids=["t3"], metadata=[{"n": 3.5}])
+        store.delete(["t4", "t5"])
+        store.add(texts[:3], ids=["t0", "t1", "t2"], tenant="acme")
+
+
+def token_vectors(texts):
+    """Whole numbers from a hash of each word."""
+    return [Encoder().encode_document(text.split()) for text in texts]
+
+
 def plain(value):
     """Metadata as JSON, with the types that it lacks."""
     if isinstance(value, dict):
@@ -147,17 +167,20 @@ MAKERS = {
     "signs": (make_signs, ["text number 7", *vectors_of(2, 20, seed=1).tolist()]),
     "tables": (make_tables, vectors_of(52, 64, seed=5)[[7, 45, 51]].tolist()),
     "block": (make_block, vectors_of(4, 8, seed=6)[[0, 3]].tolist()),
+    "tokens": (make_tokens, ["text number 7", token_vectors(["another number of 2"])[0].tolist()]),
 }
+ENCODERS = {"signs": Encoder(), "tokens": TokenEncoder(token_vectors, encoder_id="golden tokens")}
 SELECTIONS = {
     "signs": [{}, {"tenant": "acme"}, {"tenant": "zoë"}, {"where": {"n": {"$gte": 10}}}, {"where": {"changed": True}}],
     "tables": [{}, {"where": {"i": {"$lt": 20}}}],
     "block": [{}, {"where": {"n": 10}}, {"where": {"rare": {"$exists": True}}}, {"where": {"kind": "b"}}],
+    "tokens": [{}, {"tenant": "acme"}, {"where": {"n": {"$lt": 9}}}],
 }
 
 
 def expected_of(name, path):
     """What a store holds and answers."""
-    with Store.open(path, "r", encoder=Encoder() if name == "signs" else None) as store:
+    with Store.open(path, "r", encoder=ENCODERS.get(name)) as store:
         documents = [[d.tenant, d.id, d.text, plain(d.metadata)] for d in store.iter(tenant=ALL_TENANTS)]
         answers = []
         for selection in SELECTIONS[name]:

@@ -15,7 +15,7 @@ import pytest
 import xxhash
 from level_binarizer import LevelBinarizer
 
-from binrag import Store
+from binrag import FdeConfig, LateInteraction, Store
 from binrag.registry import register
 
 BLOCK, DIM = 4096, 20
@@ -376,3 +376,51 @@ def test_a_compaction_numbers_rows_by_tenant(path):
     counters = {"generation": 4, "coded": 4, "numbered": 4, "n_rows": 5, "n_named": 2, "n_sampled": 5}
     assert file.head == {**counters, "n_truncated": 0}
     assert file.live() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("bits", [1, 2])
+def test_codes_of_tokens(path, bits):
+    """A row's codes one after another: signs of the rotated token vector, whether it is large, and the factor."""
+    matrices = [unit(vectors_of(n, DIM)) for n in (1, 3, 2)]
+    how = LateInteraction(FdeConfig(2, 1, 4, final_projection_dim=None), token_bits=bits)
+    with Store.open(path, late_interaction=how) as store:
+        store.add(vectors=matrices, ids=["a", "b", "c"])
+        store.delete(["a"])
+    file = File(path)
+    settings, space = file.meta["settings"], file.meta["space"]
+    assert (settings["binarizer"], settings["keep_vectors"]) == ("row-levels", "none")
+    assert settings["late_interaction"] == space["late_interaction"]
+    assert (space["dim"], space["similarity"]) == (DIM, "cosine")
+    assert space["late_interaction"]["token_bits"] == bits
+    assert space["late_interaction"]["fde"]["n_repetitions"] == 2
+    assert file.meta["binarizer"] == {"component_id": "row-levels", "config": {"dim": 16, "n_planes": 1, "flips": None}}
+    assert file.tables["sample"] == []
+    config = space["token_binarizer"]
+    assert (config["dim"], config["n_planes"]) == (DIM, bits)
+    flips = np.frombuffer(config["flips"], np.int8).reshape(4, DIM)
+    width = 8 + 2  # 20 or 40 bits fit a word
+    blobs = dict(file.tables["vectors"])
+    assert {row: len(blob) for row, blob in blobs.items()} == {1: 3 * width, 2: 2 * width}
+    for row, blob in blobs.items():
+        for i, vector in enumerate(matrices[row]):
+            code = blob[i * width : (i + 1) * width]
+            y = rotated(vector.astype(float), flips)
+            found = np.unpackbits(np.frombuffer(code[:-2], np.uint8), bitorder="little")[: bits * DIM].astype(bool)
+            assert (found[:DIM] == (y > 0)).all()
+            level = np.where(y > 0, 1.0, -1.0)
+            if bits == 2:
+                is_large = np.abs(y) > np.sqrt((y**2).mean())
+                assert (found[DIM:] == (is_large == (y > 0))).all()
+                level *= np.where(is_large, 3, 1)
+            assert np.frombuffer(code[-2:], "<f2")[0] == pytest.approx((y @ y) / (y @ level), rel=2e-3)
+
+
+def rotated(vector, flips):
+    """Four rounds of sign flips and a Walsh–Hadamard transform of 16 of the 20 coordinates: the first, the last, …"""
+    for i, flip in enumerate(flips):
+        vector = vector * flip
+        part = slice(0, 16) if i % 2 == 0 else slice(4, 20)
+        own = vector[part]
+        signs = np.array([[(-1) ** bin(a & b).count("1") for b in range(16)] for a in range(16)])
+        vector[part] = signs @ own / 4
+    return vector

@@ -15,7 +15,7 @@ from faults import rounds
 from hostile import IDS, binarizers, make_store, read, run, use
 
 import binrag
-from binrag import CorruptStore, FormatVersionError, NotAStore, Store
+from binrag import CorruptStore, FdeConfig, FormatVersionError, LateInteraction, NotAStore, Store
 from binrag.binarizers import SignBinarizer
 from binrag.storage.records import checksum, pack, unpack
 
@@ -77,6 +77,9 @@ def test_hostile_files_give_typed_errors_and_end_no_process(memory_folder):
     for i, binarizer in enumerate(binarizers()):
         make_store(memory_folder / f"{i}.binrag", binarizer)
         sound.append((memory_folder / f"{i}.binrag").read_bytes())
+    tokens = memory_folder / "tokens.binrag"
+    make_store(tokens, LateInteraction(FdeConfig(2, 2, 16, final_projection_dim=64)))
+    sound.append(tokens.read_bytes())
     make_store(memory_folder / "blocks.binrag", SignBinarizer(64), 4140)
     sound.append((memory_folder / "blocks.binrag").read_bytes())
     for data in sound:

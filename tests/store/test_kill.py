@@ -106,3 +106,66 @@ def test_the_oracle_notices(path):
         store.delete([half])
     with pytest.raises(AssertionError):
         check_store(path, [{}, model])
+
+
+TOKENS = """
+from faults import *
+
+how = LateInteraction(FdeConfig(4, 2, 8, final_projection_dim=64))
+small_checkpoints()
+
+def matrices_of(number):
+    return np.random.default_rng(number).standard_normal((4, 1 + number % 3, 16))
+
+def write_on(path, log, first):
+    log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    number = first
+    while True:
+        with Store.open(path, lock_timeout=30, late_interaction=how) as store:
+            for _ in range(4):
+                names = [f"{number % 50}-{i}" for i in range(4)]
+                store.add([f"commit {number}"] * 4, ids=names, vectors=matrices_of(number))
+                os.write(log, b".")
+                number += 1
+
+def seen(path):
+    with Store.open(path) as store:
+        numbers = {}
+        for document in store.iter():
+            numbers.setdefault(int(document.text.split()[1]), []).append(document.id)
+        for number, ids in numbers.items():
+            assert sorted(ids) == [f"{number % 50}-{i}" for i in range(4)]
+            for i, matrix in enumerate(matrices_of(number)):
+                assert store.search(matrix, k=1)[0].id == f"{number % 50}-{i}"
+        assert store.verify() == []
+        return sorted(numbers)
+
+if not os.path.exists(p):
+    with Store.open(p, late_interaction=how) as store:
+        store.add(vectors=matrices_of(0), ids=["0-0", "0-1", "0-2", "0-3"], texts=["commit 0"] * 4)
+        store.search(matrices_of(0)[0])
+"""
+
+
+def test_a_killed_writer_of_token_vectors_leaves_what_it_acknowledged(memory_folder, peer):
+    """A document has its code, the codes of its tokens and its text, all of one commit."""
+    nursery = peer()
+    draw = random.Random(8)
+    path, log = memory_folder / "store.binrag", memory_folder / "acknowledged"
+    nursery.run(TOKENS, p=str(path))
+    n_commits = 1
+    for _ in range(rounds(5, 50)):
+        log.unlink(missing_ok=True)
+        child = nursery.run("result = forked(write_on, p, l, first)", p=str(path), l=str(log), first=n_commits)
+        deadline = time.monotonic() + 60
+        while not log.exists() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(draw.uniform(0, 0.4))
+        os.kill(child, signal.SIGKILL)
+        assert nursery.run(f"result = exit_code({child})") == -signal.SIGKILL
+        acknowledged = n_commits + log.stat().st_size
+        found = nursery.run("result = seen(p)", p=str(path))
+        n_commits = found[-1] + 1
+        assert n_commits in (acknowledged, acknowledged + 1)
+        assert found == list(range(max(0, n_commits - 50), n_commits))
+    assert n_commits > 10

@@ -19,10 +19,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from binrag import BinragError, Document, InvalidMetadata, Store
+from binrag import BinragError, Document, FdeConfig, InvalidMetadata, LateInteraction, Store
 from binrag.store import batches
 
 DIM = 4
+ONE_TOKEN = LateInteraction(FdeConfig(2, 1, None, final_projection_dim=None))
+ABS = {"float16": 2e-3, "int8": 2e-2, "tokens": 0.5}
 ids = st.sampled_from([f"id{i}" for i in range(12)])
 vectors = st.lists(st.integers(-3, 3), min_size=DIM, max_size=DIM).filter(any)
 documents = st.lists(st.tuples(ids, vectors, st.sampled_from(["red", "green", "blue"])), max_size=6)
@@ -43,14 +45,20 @@ class Failure(Exception):
 class Machine(RuleBasedStateMachine):
     """`model` is what the store has to hold: id to (vector, text), in the order of the last add."""
 
-    @initialize(keep=st.sampled_from(["float16", "int8"]))
+    @initialize(keep=st.sampled_from(["float16", "int8", "tokens"]))
     def open(self, keep):
         self.folder = Path(tempfile.mkdtemp())
         self.keep = keep
         self.model = {}
         self.n_rows = 0
-        self.store = Store.open(self.folder / "s", dim=DIM, keep_vectors=keep)
+        options = {"late_interaction": ONE_TOKEN} if keep == "tokens" else {"keep_vectors": keep}
+        self.store = Store.open(self.folder / "s", dim=DIM, **options)
         self.other = Store.open(self.folder / "s", "r")
+
+    @property
+    def shape(self):
+        """Of what is given for a document."""
+        return (1, DIM) if self.keep == "tokens" else (DIM,)
 
     def teardown(self):
         if hasattr(self, "folder"):
@@ -69,7 +77,7 @@ class Machine(RuleBasedStateMachine):
             return
         columns = {
             "ids": [id_ for id_, _, _ in given],
-            "vectors": np.array([vector for _, vector, _ in given]).reshape(-1, DIM),
+            "vectors": np.array([vector for _, vector, _ in given]).reshape(-1, *self.shape),
             "texts": [text for _, _, text in given],
         }
         if kind == "bad add":
@@ -127,7 +135,7 @@ class Machine(RuleBasedStateMachine):
     def search(self, query, k):
         for store in (self.store, self.other):
             everything = self.check_search(store, self.model, query)
-            assert store.search(query, k=k, n_candidates=max(k, 10**6)) == everything[:k]
+            assert store.search(np.reshape(query, self.shape), k=k, n_candidates=max(k, 10**6)) == everything[:k]
 
     def check_order(self, store, model):
         assert [document.id for document in store.iter()] == list(model)
@@ -140,7 +148,7 @@ class Machine(RuleBasedStateMachine):
         assert [document.id for document in store.get(names)] == [name for name in names if name in self.model]
 
     def check_search(self, store, model, query=(1, -2, 3, 1)):
-        hits = store.search(query, k=50, n_candidates=10**6)
+        hits = store.search(np.reshape(query, self.shape), k=50, n_candidates=10**6)
         assert set(ids_of(hits)) == set(model)
         assert len(hits) == len(model)
         if not model:
@@ -150,7 +158,7 @@ class Machine(RuleBasedStateMachine):
         by_id = dict(zip(model, scores.tolist(), strict=True))
         for hit in hits:
             assert hit.text == model[hit.id][1]
-            assert hit.score == pytest.approx(by_id[hit.id], abs={"float16": 2e-3, "int8": 2e-2}[self.keep])
+            assert hit.score == pytest.approx(by_id[hit.id], abs=ABS[self.keep])
         order = list(model)
         assert [(hit.score, order.index(hit.id)) for hit in hits] == reference.best_first(
             [hit.score for hit in hits], [order.index(hit.id) for hit in hits]

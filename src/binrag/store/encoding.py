@@ -17,6 +17,7 @@ from binrag.protocols import Encoder, MultiVectorEncoder
 from binrag.storage import Writing
 from binrag.store.batches import Batch
 from binrag.store.space import VectorSpace, checked_vectors
+from binrag.store.tokens import checked_query
 from binrag.threads import Mutex
 from binrag.types import Float32, Similarity, TokenVectors
 
@@ -240,16 +241,17 @@ class CheckedEncoder:
         vectors[order] = np.concatenate(parts)
         return batch.encoded(vectors, n_truncated, None if coded is None else tokens)
 
-    def encode_token_queries(self, texts: list[str]) -> list[Any]:
-        """Encode queries as token vectors, as the encoder gives them: a matrix a query."""
+    def encode_token_queries(self, texts: list[str], similarity: Similarity, dim: int | None) -> list[Float32]:
+        """Encode queries as token vectors: float32 (n_tokens, dim) each."""
         assert self.encoder is not None
         values: Any = self.encoder.encode_query(self._queries(texts))
-        matrices = list(values)
+        matrices, id_ = list(values), self.encoder.encoder_id
         if len(matrices) != len(texts):
-            raise EncoderMismatch(
-                f"{self.encoder.encoder_id!r} gave token vectors of {len(matrices)} texts for {len(texts)}"
-            )
-        return matrices
+            raise EncoderMismatch(f"{id_!r} gave token vectors of {len(matrices)} texts for {len(texts)}")
+        try:
+            return [checked_query(matrix, similarity, dim) for matrix in matrices]
+        except DimensionMismatch as error:
+            raise EncoderMismatch(f"{error}; they are of {id_!r}") from None
 
     def encode_queries(self, texts: list[str], dim: int | None) -> Float32:
         """Encode queries: float32 (n, dim)."""

@@ -79,9 +79,10 @@ def _query_vectors(handle: Handle, queries: Any) -> Iterable[Float32]:
     if is_text:
         handle.encoder.check(record, space)
     if handle.settings.late_interaction is not None:
-        matrices = handle.encoder.encode_token_queries(checked_texts("queries", listed)) if is_text else listed
         similarity = space.vector_similarity if space else handle.encoder.similarity
-        return [checked_query(matrix, similarity, dim) for matrix in matrices]
+        if is_text:
+            return handle.encoder.encode_token_queries(checked_texts("queries", listed), similarity, dim)
+        return [checked_query(matrix, similarity, dim) for matrix in listed]
     if is_text:
         return handle.encoder.encode_queries(checked_texts("queries", listed), dim)
     return checked_vectors(listed, dim, lambda i: f"query vector {i}" if len(listed) > 1 else "the query vector")

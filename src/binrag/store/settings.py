@@ -181,6 +181,8 @@ class Settings:
         """
         recorded, space = Settings.read(reading), VectorSpace.read(reading)
         dim = space.vector_dim if space else recorded.dim
+        if space is not None and recorded.late_interaction != (space.tokens and space.tokens.config):
+            raise CorruptStore("meta records 'settings' and 'space' say otherwise how token vectors are held")
         if self.late_interaction not in (None, recorded.late_interaction):
             has = recorded.late_interaction or "one vector a document"
             raise UnsupportedMode(

@@ -15,10 +15,13 @@ from binrag.encoders.late_interaction import LateInteraction
 from binrag.encoders.tokens import checked_tokens
 from binrag.errors import CorruptStore, DimensionMismatch, EncoderMismatch, InvalidInput, InvalidVector
 from binrag.ranking.late_interaction import TokenQuery, group_tokens, rescore_tokens
-from binrag.types import Candidates, Float32, Int64, Similarity, TokenCodes, TokenVectors
+from binrag.types import Candidates, Codes, Float32, Int64, Similarity, TokenCodes, TokenVectors, UInt8
 
-DOCUMENTS_AT_ONCE = 256
+DOCUMENTS_AT_ONCE = 32
 """Documents whose token vectors are given that are encoded at once."""
+
+TOKENS_AT_ONCE = 4096
+"""Token vectors that are coded at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,7 +145,10 @@ class TokenSpace:
         if not encoded.any(axis=1).all():
             name = names[int((~encoded.any(axis=1)).argmax())]
             raise InvalidVector(f"the token vectors of {name!r} cancel each other out: there is nothing to find")
-        return encoded, _packed(TokenCodes.of(self.binarizer.transform(tokens.vectors), tokens.offsets))
+        rows = np.empty((len(tokens.vectors), self.binarizer.code_bytes), dtype=np.uint8)
+        for first in range(0, len(rows), TOKENS_AT_ONCE):
+            _put(rows[first:], self.binarizer.transform(tokens.vectors[first : first + TOKENS_AT_ONCE]))
+        return encoded, [rows[first:stop].tobytes() for first, stop in pairwise(tokens.offsets.tolist())]
 
     def check_dim(self, token_vectors: Float32) -> None:
         """Raise `DimensionMismatch` if a query's token vectors, float32 (n_tokens, dim), have another dimension."""
@@ -248,10 +254,11 @@ class TokenCoder:
         return self.space.encoded(tokens, names)
 
 
-def _packed(codes: TokenCodes) -> list[bytes]:
-    factors = codes.rescale.astype("<f2")[:, None].view(np.uint8)
-    rows = np.concatenate([codes.codes, factors], axis=1)
-    return [rows[first:stop].tobytes() for first, stop in pairwise(codes.offsets.tolist())]
+def _put(rows: UInt8, codes: Codes) -> None:
+    """Write codes into the first rows, uint8 (≥ n, bytes of a code): words, rest, rescale factor."""
+    of_tokens = TokenCodes.of(codes, np.zeros(1, np.int64))
+    rows[: len(codes), :-2] = of_tokens.codes
+    rows[: len(codes), -2:] = of_tokens.rescale.astype("<f2")[:, None].view(np.uint8)
 
 
 def checked_query(values: Any, similarity: Similarity, dim: int | None) -> Float32:
