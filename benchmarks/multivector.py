@@ -1,16 +1,14 @@
 """Token vectors and MaxSim through fixed dimensional encodings: `python -m benchmarks.multivector --data DIR …`.
 
 The truth is exhaustive MaxSim of float token vectors. For settings of MUVERA's encoding, in floats and in codes of one
-and two bits a coordinate, over several seeds: how many candidates hold the truth's best, and what nDCG@10 is left when
-200 candidates are ordered by codes of their tokens. The token vectors stand in for those of a model of late
-interaction: an ordinary sentence-transformers model's, which are much alike within a text, or those of its vocabulary,
-which are not.
+and two bits a coordinate, over several seeds: how many candidates hold the truth's best. For codes of one bit: what is
+left of nDCG@10 and of the truth's ten best when 200 candidates are ordered by codes of their tokens, and what a query
+and a document take.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,25 +19,25 @@ from typing import Any
 import numpy as np
 
 from benchmarks import report
-from benchmarks.datasets import Dataset, load
 from benchmarks.embeddings import CACHE
 from benchmarks.metrics import judge
+from benchmarks.token_sets import STAND_INS, TokenSet, exhaustive, token_set
 from binrag import pipeline
 from binrag.binarizers import RowLevelsBinarizer
-from binrag.encoders import SentenceTokenEncoder, TokenEncoder
 from binrag.encoders.fde import Fde, FdeConfig
-from binrag.encoders.tokens import checked_tokens
 from binrag.errors import BinragError, InvalidInput
 from binrag.indexes import FlatIndex
-from binrag.protocols import MultiVectorEncoder
 from binrag.ranking.late_interaction import TokenQuery, group_tokens, rescore_tokens
-from binrag.types import Candidates, Float32, Float64, Int64, TokenCodes, TokenVectors
+from binrag.types import Candidates, Float32, Int64, TokenCodes, TokenVectors
 
 AT = (10, 25, 75, 100, 200, 400, 800)
 """Numbers of candidates."""
 
+PRINTED = (10, 75, 200)
 N_RESCORED = 200
-ENCODED_AT_ONCE = 250
+WAYS = ("float", "1 bit", "2 bits")
+
+Order = Callable[[int, Int64], Int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +54,8 @@ class Found:
         Share of the ten best that are among 100 candidates.
     ndcg : dict
         What the first 200 candidates are ordered by to nDCG@10 over that of exhaustive MaxSim.
+    kept : dict
+        The same to the share of the ten best that are the first ten.
     """
 
     data: str
@@ -66,119 +66,40 @@ class Found:
     best: dict[int, float]
     top10: float
     ndcg: dict[str, float]
+    kept: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TokenSet:
-    """A set with the token vectors of its texts, and the exhaustive scores."""
+class CodedTokens:
+    """Codes of all documents' tokens, and what made them."""
 
-    dataset: Dataset
-    documents: TokenVectors
-    queries: TokenVectors
-    scores: Float64
-    """float64 (n_queries, n_documents)"""
-    seconds: float
-    """Time of encoding a document's tokens, 0 if they were read from the cache."""
+    binarizer: RowLevelsBinarizer
+    codes: TokenCodes
 
+    @classmethod
+    def of(cls, tokens: TokenVectors, n_planes: int) -> CodedTokens:
+        """Code token vectors."""
+        binarizer = RowLevelsBinarizer.rotated(tokens.dim, n_planes)
+        return cls(binarizer, TokenCodes.of(binarizer.transform(tokens.vectors), tokens.offsets))
 
-def stand_in(folder: str, max_tokens: int) -> MultiVectorEncoder:
-    """Return the token vectors of an ordinary model as an encoder."""
-    from sentence_transformers import MultiVectorEncoder as Model
-    from sentence_transformers.base.modules import Transformer
-    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
-    from sentence_transformers.sentence_transformer.modules import Normalize
-
-    model = Model(modules=[Transformer(folder), MultiVectorMask(), Normalize(module_input_name="token_embeddings")])
-    model.max_seq_length = max_tokens
-    return SentenceTokenEncoder(model=model)
+    def ordered(self, query: Float32, rows: Int64) -> Int64:
+        """Return rows by MaxSim of a query's token vectors with their codes."""
+        prepared = TokenQuery.of(self.binarizer.weights(query))
+        return rescore_tokens(self.codes.take(rows), prepared, rows).rows
 
 
-def lexical_stand_in(folder: str, max_tokens: int) -> MultiVectorEncoder:
-    """Return the vectors that tokens have before the model reads them, centred: one token, one vector."""
-    from sentence_transformers import SentenceTransformer
+def orders_of(data: TokenSet, coded: dict[int, CodedTokens]) -> dict[str, Order]:
+    """Return the ways to order a query's candidates: by float tokens, by codes of tokens."""
 
-    model = SentenceTransformer(folder)
-    matrix = model[0].auto_model.get_input_embeddings().weight.detach().numpy()
-    matrix = matrix - matrix.mean(axis=0)
+    def by_float(i: int, rows: Int64) -> Int64:
+        return Candidates.ordered(rows, data.scores[i][rows]).rows
 
-    def encode(texts: list[str]) -> list[Float32]:
-        tokens = model.tokenizer(texts, add_special_tokens=False, truncation=True, max_length=max_tokens)
-        return [matrix[ids] for ids in tokens["input_ids"]]
-
-    return TokenEncoder(encode)
-
-
-STAND_INS = {"contextual": stand_in, "lexical": lexical_stand_in}
-
-
-def token_set(folder: Path, options: argparse.Namespace) -> TokenSet:
-    """Read a set and its token vectors, encoded once; judged documents come first, and others up to a number."""
-    dataset = load(folder, options.split)
-    n_queries = min(options.queries, len(dataset.query_ids))
-    judged = {doc_id for query_id in dataset.query_ids[:n_queries] for doc_id in dataset.qrels[query_id]}
-    order = sorted(range(len(dataset.doc_ids)), key=lambda row: dataset.doc_ids[row] not in judged)
-    place = options.cache / f"{dataset.name}-{options.tokens}"
-    rows_file, seconds = place.with_suffix(".rows.npy"), 0.0
-    if not rows_file.exists():
-        encoder = STAND_INS[options.tokens](options.encoder, options.max_tokens)
-        queries = dataset.queries[:n_queries]
-        _write(place.with_suffix(".queries"), checked_tokens(encoder.encode_query(queries), queries, "cosine"))
-        texts, parts = [dataset.texts[row] for row in order[: options.documents]], []
-        start = time.perf_counter()
-        for first in range(0, len(texts), ENCODED_AT_ONCE):
-            some = texts[first : first + ENCODED_AT_ONCE]
-            parts += [part.astype(np.float16) for part in checked_tokens(encoder.encode_document(some), some, "cosine")]
-        seconds = (time.perf_counter() - start) / len(texts)
-        _write(place.with_suffix(".documents"), TokenVectors.of(parts, parts[0].shape[1]))
-        np.save(rows_file, np.array(order[: len(parts)]))
-    rows = np.load(rows_file)
-    documents, queries = (_read(place.with_suffix(f".{side}")) for side in ("documents", "queries"))
-    n_queries, rows = len(queries), rows[: options.documents]
-    documents = documents.take(np.arange(len(rows)))
-    dataset = replace(
-        dataset,
-        doc_ids=[dataset.doc_ids[row] for row in rows],
-        texts=[dataset.texts[row] for row in rows],
-        corpus=dataset.corpus[rows],
-        query_ids=dataset.query_ids[:n_queries],
-        queries=dataset.queries[:n_queries],
-        query_vectors=dataset.query_vectors[:n_queries],
-    )
-    return TokenSet(dataset, documents, queries, all_scores(documents, queries), seconds)
-
-
-def _write(place: Path, tokens: TokenVectors) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    np.save(place.with_suffix(place.suffix + ".f16.npy"), tokens.vectors.astype(np.float16))
-    np.save(place.with_suffix(place.suffix + ".offsets.npy"), tokens.offsets)
-
-
-def _read(place: Path) -> TokenVectors:
-    vectors = np.load(place.with_suffix(place.suffix + ".f16.npy")).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return TokenVectors(vectors, np.load(place.with_suffix(place.suffix + ".offsets.npy")))
-
-
-def exhaustive(documents: TokenVectors, query: Float32) -> Float64:
-    """Return MaxSim of all documents, float64 (n_documents,), with one matrix product."""
-    products = np.maximum.reduceat(documents.vectors @ query.T, documents.offsets[:-1])
-    return np.asarray(products.sum(axis=1, dtype=np.float64))
-
-
-def all_scores(documents: TokenVectors, queries: TokenVectors) -> Float64:
-    """Return MaxSim of all documents for all queries, float64 (n_queries, n_documents)."""
-    parts = []
-    for first in range(0, len(documents), 100):
-        some = documents.take(np.arange(first, min(first + 100, len(documents))))
-        largest = np.maximum.reduceat(some.vectors @ queries.vectors.T, some.offsets[:-1])
-        parts.append(np.add.reduceat(largest.astype(np.float64), queries.offsets[:-1], axis=1))
-    return np.concatenate(parts).T
-
-
-def coded(tokens: TokenVectors, n_planes: int) -> TokenCodes:
-    """Code token vectors."""
-    binarizer = RowLevelsBinarizer(tokens.dim, n_planes)
-    return TokenCodes.of(binarizer.transform(tokens.vectors), tokens.offsets)
+    return {
+        "float tokens": by_float,
+        "1 bit": lambda i, rows: coded[1].ordered(data.queries[i], rows),
+        "2 bits": lambda i, rows: coded[2].ordered(data.queries[i], rows),
+        "2 bits, query grouped at 0.7": lambda i, rows: coded[2].ordered(group_tokens(data.queries[i], 0.7), rows),
+    }
 
 
 def candidates_of(encoded: Float32, queries: Sequence[Float32], way: str) -> list[Int64]:
@@ -191,19 +112,24 @@ def candidates_of(encoded: Float32, queries: Sequence[Float32], way: str) -> lis
 
 
 def measured(
-    data: TokenSet, way: str, label: str, seed: int, n_bits: int, rows: Sequence[Int64], orders: dict[str, Any]
+    data: TokenSet, way: str, label: str, seed: int, n_bits: int, rows: Sequence[Int64], orders: dict[str, Order]
 ) -> Found:
-    """Compare candidates with exhaustive MaxSim."""
+    """Compare candidates, and orders of the first of them, with exhaustive MaxSim."""
     truth = np.argsort(-data.scores, axis=1, kind="stable")[:, :10]
     best = {n: _mean([row[0] in own[:n] for own, row in zip(rows, truth, strict=True)]) for n in AT}
-    top10 = _mean([len(set(own[:100].tolist()) & set(row.tolist())) / 10 for own, row in zip(rows, truth, strict=True)])
-    whole = ndcg(data, list(truth))
-    by = {name: ndcg(data, order(rows)) / whole for name, order in orders.items()}
-    return Found(data.dataset.name, way, label, seed, n_bits, best, top10, by)
+    whole, by, kept = ndcg(data, list(truth)), {}, {}
+    for name, order in orders.items():
+        rankings = [order(i, own[:N_RESCORED]) for i, own in enumerate(rows)]
+        by[name] = ndcg(data, rankings) / whole
+        kept[name] = shared([own[:10] for own in rankings], truth)
+    return Found(
+        data.dataset.name, way, label, seed, n_bits, best, shared([own[:100] for own in rows], truth), by, kept
+    )
 
 
-def _mean(values: Sequence[float | bool]) -> float:
-    return float(np.mean(values))
+def shared(rows: Sequence[Int64], truth: Int64) -> float:
+    """Return the mean share of the ten best that are among rows."""
+    return _mean([np.isin(best, own).mean() for own, best in zip(rows, truth, strict=True)])
 
 
 def ndcg(data: TokenSet, rankings: Sequence[Int64]) -> float:
@@ -212,86 +138,50 @@ def ndcg(data: TokenSet, rankings: Sequence[Int64]) -> float:
     return float(found.ndcg.mean())
 
 
-def orders_of(data: TokenSet) -> dict[str, Callable[[Sequence[Int64]], list[Int64]]]:
-    """Return the ways to order candidates: as they come, by float tokens, by codes of tokens."""
-
-    def by_float(rows: Sequence[Int64]) -> list[Int64]:
-        firsts = [own[:N_RESCORED] for own in rows]
-        return [Candidates.ordered(own, scores[own]).rows for own, scores in zip(firsts, data.scores, strict=True)]
-
-    def by_codes(n_planes: int, threshold: float | None) -> Callable[[Sequence[Int64]], list[Int64]]:
-        codes, binarizer = coded(data.documents, n_planes), RowLevelsBinarizer(data.documents.dim, n_planes)
-
-        def ordered(rows: Sequence[Int64]) -> list[Int64]:
-            found = []
-            for i, own in enumerate(rows):
-                tokens = data.queries[i] if threshold is None else group_tokens(data.queries[i], threshold)
-                query = TokenQuery.of(binarizer.weights(tokens))
-                found.append(rescore_tokens(codes.take(own[:N_RESCORED]), query, own[:N_RESCORED]).rows)
-            return found
-
-        return ordered
-
-    return {
-        "as found": lambda rows: list(rows),
-        "float": by_float,
-        "1 bit": by_codes(1, None),
-        "2 bits": by_codes(2, None),
-        "2 bits, grouped at .7": by_codes(2, 0.7),
-    }
+def _mean(values: Sequence[Any]) -> float:
+    return float(np.mean(values))
 
 
-def milliseconds(call: Callable[[int], object], n: int) -> float:
-    """Return the median time of a call for each of n queries."""
-    call(0)
-    times = []
-    for i in range(n):
-        start = time.perf_counter()
-        call(i)
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times)
+def milliseconds(calls: dict[str, Callable[[int], object]], n: int) -> dict[str, float]:
+    """Return the median time of each call for n queries, all of them in turn for each query."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for i in range(-1, n):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call(max(i, 0))
+            times[name].append(1000 * (time.perf_counter() - start))
+    return {name: float(np.median(own[1:])) for name, own in times.items()}
 
 
-def costs(data: TokenSet, config: FdeConfig, n_planes: int, token_planes: int) -> dict[str, float]:
-    """Return times and bytes of one setting."""
-    fde = Fde(data.documents.dim, config)
+def costs(data: TokenSet, fde: Fde, encoded: Float32, coded: dict[int, CodedTokens]) -> dict[str, float]:
+    """Return times and bytes of one setting, its encodings in codes of one bit."""
     some = data.documents.take(np.arange(min(200, len(data.documents))))
-    fde.encode_document(some)
     start = time.perf_counter()
     fde.encode_document(some)
     encode = 1000 * (time.perf_counter() - start) / len(some)
-    binarizer, of_tokens = RowLevelsBinarizer(fde.dim, n_planes), RowLevelsBinarizer(data.documents.dim, token_planes)
-    index = FlatIndex.from_codes(binarizer.transform(fde.encode_document(data.documents)), by_tables=True)
-    codes = coded(data.documents, token_planes)
+    binarizer = RowLevelsBinarizer(fde.dim, 1)
+    index = FlatIndex.from_codes(binarizer.transform(encoded), by_tables=True)
     n = min(30, len(data.queries))
     prepared = [binarizer.query(fde.encode_query(data.queries[i])) for i in range(n)]
-    found = [pipeline.retrieve(index, query, 4 * N_RESCORED).rows[:N_RESCORED] for query in prepared]
-
-    def prepare(i: int) -> None:
-        binarizer.query(fde.encode_query(data.queries[i]))
-
-    def rescore(i: int) -> Int64:
-        query = TokenQuery.of(of_tokens.weights(data.queries[i]))
-        return rescore_tokens(codes.take(found[i]), query, found[i]).rows
-
-    floats = milliseconds(lambda i: exhaustive(data.documents, data.queries[i]), min(n, 10))
-    parts = {
-        "query to tables": milliseconds(prepare, n),
-        "scan, 800 rescored": milliseconds(lambda i: pipeline.retrieve(index, prepared[i], 4 * N_RESCORED), n),
-        "200 by token codes": milliseconds(rescore, n),
-    }
+    found = [pipeline.retrieve(index, query, AT[-1]).rows[:N_RESCORED] for query in prepared]
+    times = milliseconds(
+        {
+            "encoded": lambda i: fde.encode_query(data.queries[i]),
+            "tables": lambda i: binarizer.query(fde.encode_query(data.queries[i])),
+            "scan": lambda i: pipeline.retrieve(index, prepared[i], AT[-1]),
+            "1 bit": lambda i: coded[1].ordered(data.queries[i], found[i]),
+            "2 bits": lambda i: coded[2].ordered(data.queries[i], found[i]),
+            "exhaustive": lambda i: exhaustive(data.documents, data.queries[i]),
+        },
+        n,
+    )
+    floats = 2 * data.documents.dim * float(np.diff(data.documents.offsets).mean()) + 4 * fde.dim
     return {
-        "documents": len(data.documents),
-        "tokens a document": float(np.diff(data.documents.offsets).mean()),
-        "tokens a query": float(np.diff(data.queries.offsets).mean()),
-        "encode tokens, ms a document": 1000 * data.seconds,
-        "fde, ms a document": encode,
-        **{f"{name}, ms": value for name, value in parts.items()},
-        "exhaustive float, ms": floats,
-        "times faster": floats / sum(parts.values()),
-        "fde code, bytes a document": binarizer.code_bytes,
-        "token codes, bytes a document": float(codes.document_bytes.mean()),
-        "float tokens, bytes a document": float(np.diff(data.documents.offsets).mean() * 4 * data.documents.dim),
+        "encode a document": encode,
+        **times,
+        "floats, bytes": floats,
+        "encoding, bytes": binarizer.code_bytes,
+        **{f"{n_planes} tokens, bytes": float(own.codes.document_bytes.mean()) for n_planes, own in coded.items()},
     }
 
 
@@ -328,73 +218,136 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=["default"],
         help="default, or repetitions,hyperplanes,projection[,fill][,final=N]",
     )
-    parser.add_argument("--ways", nargs="+", default=["float", "1 bit", "2 bits"], help="(default: all)")
-    parser.add_argument("--token-bits", type=int, default=2, help="for times and bytes (default: %(default)s)")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="(default: all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(arguments)
     environment = report.environment("benchmarks.multivector", arguments)
-    results: list[Found] = []
+    found: list[Found] = []
+    spent: list[dict[str, Any]] = []
     print(report.environment_line(environment), end="\n\n")
     try:
         configs = {text: config_of(text) for text in options.configs}
         if min(options.seeds, options.documents, options.queries) < 1:
             raise InvalidInput(f"expected seeds, documents and queries of 1 at least, got {vars(options)}")
         for folder in options.data:
-            results += run(token_set(folder, options), configs, options)
+            run(token_set(folder, options), configs, options, found, spent)
     except (BinragError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    for text in (candidate_table(found), order_table(found), time_table(spent), byte_table(spent)):
+        print(text, end="\n\n", flush=True)
     if options.json:
-        report.write_json(options.json, environment, [asdict(result) for result in results])
+        report.write_json(options.json, environment, {"found": [asdict(own) for own in found], "costs": spent})
     return 0
 
 
-def run(data: TokenSet, configs: dict[str, FdeConfig], options: argparse.Namespace) -> list[Found]:
-    """Measure one set, and print its tables."""
-    orders = orders_of(data)
-    single = np.argsort(-(data.dataset.query_vectors @ data.dataset.corpus.T), axis=1, kind="stable")[:, : AT[-1]]
-    results = [measured(data, "one vector, float", "", 0, 32 * data.dataset.dim, list(single), orders)]
+def run(
+    data: TokenSet,
+    configs: dict[str, FdeConfig],
+    options: argparse.Namespace,
+    found: list[Found],
+    spent: list[dict[str, Any]],
+) -> None:
+    """Measure one set, and print what it is."""
+    name, n_tokens = data.dataset.name, [np.diff(own.offsets).mean() for own in (data.documents, data.queries)]
     whole = ndcg(data, list(np.argsort(-data.scores, axis=1, kind="stable")))
-    print(f"{data.dataset.name}: exhaustive MaxSim nDCG@10 {whole:.4f}, {len(data.queries)} queries", end="\n\n")
+    encoded_in = f"; tokens encoded in {1000 * data.seconds:.1f} ms a document" if data.seconds else ""
+    print(
+        f"{name}: {len(data.documents):,} documents of {n_tokens[0]:.1f} tokens, {len(data.queries):,} queries of "
+        f"{n_tokens[1]:.1f}, {data.documents.dim} dimensions; exhaustive MaxSim nDCG@10 {whole:.4f}{encoded_in}",
+        end="\n\n",
+        flush=True,
+    )
+    coded = {n_planes: CodedTokens.of(data.documents, n_planes) for n_planes in (1, 2)}
+    orders = orders_of(data, coded)
+    single = np.argsort(-(data.dataset.query_vectors @ data.dataset.corpus.T), axis=1, kind="stable")[:, : AT[-1]]
+    found.append(measured(data, "float", "one vector", 0, 32 * data.dataset.dim, list(single), orders))
     for text, config in configs.items():
         for seed in range(options.seeds):
             fde = Fde(data.documents.dim, replace(config, seed=seed))
             encoded = fde.encode_document(data.documents)
             queries = [fde.encode_query(data.queries[i]) for i in range(len(data.queries))]
+            if seed == 0:
+                spent.append({"data": name, "config": text, **costs(data, fde, encoded, coded)})
             for way in options.ways:
                 n_bits = fde.dim * (32 if way == "float" else int(way[0]))
                 rows = candidates_of(encoded, queries, way)
-                results.append(measured(data, way, text, seed, n_bits, rows, orders))
-    print(table(results), end="\n\n", flush=True)
-    first = next(iter(configs.values()))
-    for name, value in costs(data, first, 1, options.token_bits).items():
-        print(f"- {name}: {value:,.3f}")
-    print(flush=True)
-    return results
+                found.append(measured(data, way, text, seed, n_bits, rows, orders if way == "1 bit" else {}))
 
 
-def table(results: Sequence[Found]) -> str:
-    """Return the means over seeds as a Markdown table."""
-    groups: dict[tuple[str, str, int], list[Found]] = {}
-    for result in results:
-        groups.setdefault((result.config, result.way, result.n_bits), []).append(result)
-    names = list(results[0].ndcg)
+def _groups(found: Sequence[Found]) -> dict[tuple[str, str, str], list[Found]]:
+    """Put the seeds of one way together."""
+    groups: dict[tuple[str, str, str], list[Found]] = {}
+    for own in found:
+        groups.setdefault((own.data, own.config, own.way), []).append(own)
+    return groups
+
+
+def candidate_table(found: Sequence[Found]) -> str:
+    """Return how many candidates hold the best, means over seeds, as a Markdown table."""
+    header = ["set", "encoding", "codes", "bits", *(f"best in {n}" for n in PRINTED), "top 10 in 100"]
+    rows = []
+    for key, own in _groups(found).items():
+        shares = [*(_mean([each.best[n] for each in own]) for n in PRINTED), _mean([each.top10 for each in own])]
+        rows.append([*key, f"{own[0].n_bits:,}", *map(report.number, shares)])
+    return report.table(header, rows)
+
+
+def order_table(found: Sequence[Found]) -> str:
+    """Return what is left when 200 candidates are ordered in several ways, means over seeds, as a Markdown table."""
+    names = list(found[0].ndcg)
     header = [
-        "encoding",
+        "set",
+        "candidates by",
         "codes",
-        "bits",
-        *(f"best in {n}" for n in AT),
-        "top 10 in 100",
-        *(f"nDCG: {n}" for n in names),
+        *(f"nDCG@10: {name}" for name in names),
+        *(f"top 10: {n}" for n in names),
     ]
     rows = []
-    for (config, way, n_bits), own in groups.items():
-        best = [_mean([found.best[n] for found in own]) for n in AT]
-        by = [_mean([found.ndcg[name] for found in own]) for name in names]
-        top10 = _mean([found.top10 for found in own])
-        rows.append([config, way, f"{n_bits:,}", *(report.number(value) for value in (*best, top10, *by))])
+    for key, own in _groups(found).items():
+        if own[0].ndcg:
+            shares = [_mean([each.ndcg[name] for each in own]) for name in names]
+            shares += [_mean([each.kept[name] for each in own]) for name in names]
+            rows.append([*key, *map(report.number, shares)])
     return report.table(header, rows)
+
+
+def time_table(spent: Sequence[dict[str, Any]]) -> str:
+    """Return the milliseconds of a query and of a document's encoding as a Markdown table."""
+    names = {
+        "encode a document": "document encoded",
+        "encoded": "query encoded",
+        "tables": "and tables",
+        "scan": "scan, 800 rescored",
+        "1 bit": "200 by 1 bit",
+        "2 bits": "by 2 bits",
+        "exhaustive": "exhaustive",
+    }
+    rows = []
+    for own in spent:
+        totals = [own["tables"] + own["scan"] + own[way] for way in WAYS[1:]]
+        times = [own["exhaustive"] / total for total in totals]
+        figures = [report.number(own[name], 2) for name in names]
+        rows.append([own["data"], own["config"], *figures, *(report.number(value, 0) for value in times)])
+    return report.table(["set", "encoding", *names.values(), "times faster, 1 bit", "2 bits"], rows)
+
+
+def byte_table(spent: Sequence[dict[str, Any]]) -> str:
+    """Return the bytes of a document as a Markdown table."""
+    rows = []
+    for own in spent:
+        row = [
+            own["data"],
+            own["config"],
+            *(report.number(own[f"{name}, bytes"], 0) for name in ("floats", "encoding")),
+        ]
+        for n_planes in (1, 2):
+            total = own["encoding, bytes"] + own[f"{n_planes} tokens, bytes"]
+            row += [report.number(total, 0), f"1/{own['floats, bytes'] / total:.1f}"]
+        rows.append(row)
+    header = ["set", "encoding", "float16 tokens, float encoding", "encoding's code"]
+    return report.table([*header, "with tokens of 1 bit", "share", "of 2 bits", "share"], rows)
 
 
 if __name__ == "__main__":

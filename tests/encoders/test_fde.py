@@ -119,13 +119,15 @@ def test_two_processes_agree_bit_for_bit():
 
 def test_draws_do_not_change_between_versions():
     """Golden: a file keeps the seed, and what it draws has to be the same tomorrow."""
-    fde = Fde(4, FdeConfig(2, 1, 2, False, None, 0))
+    fde = Fde(4, FdeConfig(2, 1, 2, False, 3, 0))
     assert fde.hyperplanes.reshape(-1) == pytest.approx(GOLDEN_NORMALS, abs=1e-5)
     assert (fde.projections.reshape(-1) > 0).astype(int) @ (1 << np.arange(16)) == GOLDEN_SIGNS
+    assert np.concatenate(fde._final_signs).tolist() == GOLDEN_FINAL_SIGNS
 
 
 GOLDEN_NORMALS = [0.031263, 0.145528, 0.703271, 0.503085, -0.180853, -0.272951, -0.94751, 0.296664]
 GOLDEN_SIGNS = 14404
+GOLDEN_FINAL_SIGNS = [-1, -1, 1, -1, -1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("final", [None, 24])
@@ -152,6 +154,19 @@ def test_partitions_without_a_token():
     assert document.any(axis=2).all()
     unfilled = Fde(16, FdeConfig(5, 3, 8, False, None)).encode_document(TokenVectors.of([alike], 16))[0]
     assert np.array_equal(blocks_of(fde, unfilled).any(axis=2), query.any(axis=2))
+
+
+@pytest.mark.parametrize("final", [1, 7, 60, 100])
+def test_a_final_projection_adds_coordinates_in_turn(final):
+    whole, sketched = (Fde(12, FdeConfig(3, 2, 5, True, dim)) for dim in (None, final))
+    tokens = tokens_of([5, 0, 30], 12)
+    signs = np.concatenate(sketched._final_signs)
+    assert 0.2 < (signs > 0).mean() < 0.8
+    expected = np.zeros((3, final))
+    for i, row in enumerate(whole.encode_document(tokens)):
+        for j, value in enumerate(row):
+            expected[i, j % final] += signs[j] * value
+    assert sketched.encode_document(tokens) == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_final_projection_keeps_products_roughly():

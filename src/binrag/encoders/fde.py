@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from binrag.errors import DimensionMismatch, InvalidInput
-from binrag.types import Float32, Float64, Int64, TokenVectors, UInt64
+from binrag.types import Float32, Float64, TokenVectors
 
 MAX_DIM = 2**20
 """Dimensions of an encoding, before the final projection, at most."""
@@ -54,8 +54,9 @@ class FdeConfig:
         Whether a document has, in a partition without one of its tokens, the token whose partition is nearest: whose
         signs differ in the fewest hyperplanes, the first of such. A query has zeros there in any case.
     final_projection_dim : int, optional
-        Dimensions that the whole is sketched in, each coordinate added by a random sign to a random one of them (count
-        sketch, as in Google's implementation); None for none.
+        Dimensions that the whole is sketched in, each coordinate added by a random sign to one of them, in turn; None
+        for none. (A count sketch, but for the places: drawn at random, they would be taken by unequal numbers, and
+        products would err more.)
     seed : int
         Draws everything, at least 0.
 
@@ -149,17 +150,12 @@ class Fde:
         if block_dim < token_dim:
             signs = [_signs(self._draw(_PROJECTIONS, r), token_dim * block_dim) for r in range(n)]
             self.projections = np.stack(signs).reshape(n, token_dim, block_dim)
-        self._sketches: list[tuple[Int64, Float32]] = []
+        self._final_signs: list[Float32] = []
         if config.final_projection_dim is not None:
-            self._sketches = [self._sketch(r) for r in range(n)]
+            self._final_signs = [_signs(self._draw(_SKETCHES, r), self._n_block) for r in range(n)]
 
     def _draw(self, kind: int, repetition: int) -> np.random.PCG64:
         return np.random.PCG64(np.random.SeedSequence(self.config.seed, spawn_key=(kind, repetition)))
-
-    def _sketch(self, repetition: int) -> tuple[Int64, Float32]:
-        """Draw the place and the sign of each coordinate in the final projection."""
-        words = self._draw(_SKETCHES, repetition).random_raw(self._n_block)
-        return ((words >> np.uint64(1)) % np.uint64(self.dim)).astype(np.int64), _sign_of(words & np.uint64(1))
 
     def encode_document(self, tokens: TokenVectors) -> Float32:
         """Encode documents; an encoding does not depend on the other documents.
@@ -233,7 +229,7 @@ class Fde:
             if self.config.final_projection_dim is None:
                 found[:, r * self._n_block : (r + 1) * self._n_block] = values
             else:
-                add_sketch(values, *self._sketches[r], found)
+                add_sketch(values, self._final_signs[r], r * self._n_block % self.dim, found)
 
     def _partitions(self, vectors: Float32) -> npt.NDArray[np.uint16]:
         """Return the partition of every token in every repetition, uint16 (n_repetitions, n_tokens)."""
@@ -277,8 +273,5 @@ def _normal(draw: np.random.PCG64, n: int) -> Float64:
 def _signs(draw: np.random.PCG64, n: int) -> Float32:
     """Draw −1 or 1, float32 (n,)."""
     words = draw.random_raw(-(-n // 64)).astype("<u8")
-    return _sign_of(np.unpackbits(words.view(np.uint8), count=n, bitorder="little"))
-
-
-def _sign_of(bits: UInt64 | np.ndarray[Any, np.dtype[np.uint8]]) -> Float32:
+    bits = np.unpackbits(words.view(np.uint8), count=n, bitorder="little")
     return np.where(bits > 0, np.float32(1), np.float32(-1))

@@ -63,14 +63,18 @@ def fill_blocks(
 
 
 @jit
-def add_sketch(encodings: Any, places: Any, signs: Any, sketch: Any) -> None:
-    """Add every coordinate, by its sign, to its place in the sketch.
+def add_sketch(encodings: Any, signs: Any, first: int, sketch: Any) -> None:
+    """Add every coordinate, by its sign, to the sketch, in turn; after its last place comes its first.
 
     encodings : float32 (n, m)
-    places : int64 (m,), below n_final
     signs : float32 (m,), -1 or 1
+    first : the place of the first coordinate, 0 to n_final - 1
     sketch : float32 (n, n_final), added to
     """
     for i in range(encodings.shape[0]):
+        place = first
         for j in range(encodings.shape[1]):
-            sketch[i, places[j]] += signs[j] * encodings[i, j]
+            sketch[i, place] += signs[j] * encodings[i, j]
+            place += 1
+            if place == sketch.shape[1]:
+                place = 0
