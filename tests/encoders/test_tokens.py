@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fakes import length_encoder, unit, vectors_of
 
-from binrag import DimensionMismatch, EncoderMismatch, InvalidInput, InvalidVector, UnsupportedMode
+from binrag import DimensionMismatch, EncoderMismatch, InvalidInput, InvalidVector, Store, UnsupportedMode
 from binrag.encoders import (
     SentenceEncoder,
     SentenceTokenEncoder,
@@ -156,3 +156,20 @@ def test_a_real_model(minilm):
     scores = [(query[0] @ tokens[i].T).max(axis=1).sum() for i in range(2)]
     assert scores[0] > scores[1] + 0.3
     assert encoder.count_truncated(["word " * 300, "short"]) == 1
+
+
+def test_a_model_may_pool_tokens(minilm, path):
+    """Fewer vectors a document, and so fewer bytes; the model's own last module does it."""
+    sentence_transformers = pytest.importorskip("sentence_transformers", reason="the encoders extra brings it")
+    modules = pytest.importorskip("sentence_transformers.multi_vector_encoder.modules", reason="it came with 6.0")
+    normalize = pytest.importorskip("sentence_transformers.sentence_transformer.modules").Normalize
+    parts = [minilm[0], modules.MultiVectorMask(), normalize(module_input_name="token_embeddings")]
+    text = "The quick brown fox jumps over the lazy dog, and the dog sleeps on."
+    n_bytes = []
+    for pooling in ([], [modules.HierarchicalTokenPooling(pool_factor=2)]):
+        encoder = sentence_transformers.MultiVectorEncoder(modules=[*parts, *pooling])
+        with Store.open(path.with_name(f"pooled{len(pooling)}"), encoder=encoder) as store:
+            store.add([text, "Paris is the capital of France."], ids=["fox", "paris"])
+            assert store.search("lazy animals", k=1)[0].id == "fox"
+            n_bytes.append(store.stats().document_bytes["vectors"])
+    assert n_bytes[1] < 0.65 * n_bytes[0]
