@@ -59,7 +59,7 @@ from binrag.filters import (
     TextMatch,
 )
 from binrag.probe import Probe
-from binrag.protocols import Encoder, MultiVectorEncoder
+from binrag.protocols import Encoder, MultiVectorEncoder, Reranker
 from binrag.store import Store
 from binrag.store.ledger import Ledger
 from binrag.store.warming import warmup
@@ -73,6 +73,7 @@ from binrag.types import (
     Hit,
     Mmr,
     Repair,
+    Rerank,
     StoreInfo,
     StoreStats,
     Tenant,
@@ -136,6 +137,8 @@ __all__ = [
     "Probe",
     "ReadOnlyStore",
     "Repair",
+    "Rerank",
+    "Reranker",
     "SentenceEncoder",
     "SentenceTokenEncoder",
     "StorageFailed",

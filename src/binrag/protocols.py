@@ -146,6 +146,14 @@ class Binarizer(Protocol):
         ...
 
 
+class Reranker(Protocol):
+    """Scores a query and a document read together; `binrag.encoders.rerankers` has adapters."""
+
+    def rerank(self, query: str, texts: Sequence[str]) -> npt.ArrayLike:
+        """Score texts for a query: float (n,), higher is better."""
+        ...
+
+
 class Index(Protocol):
     """An immutable view of codes that finds candidates for a query."""
 

@@ -118,6 +118,32 @@ class Coverage(Diversity):
     PER_HIT: ClassVar[int] = 10
 
 
+@dataclass(frozen=True, slots=True)
+class Rerank:
+    """The best hits are scored again by a model that reads the query and each text together, and ordered by that.
+
+    Parameters
+    ----------
+    reranker : str, path, CrossEncoder, Reranker or callable
+        A model's name or folder; a loaded model; an object with ``rerank(query, texts)``, or a function of these two,
+        that gives a score for each text.
+    n_pool : int
+        How many of the best hits it reads, at least k.
+
+    Raises
+    ------
+    InvalidInput
+        A number out of its range.
+    """
+
+    reranker: Any
+    n_pool: int = 50
+
+    def __post_init__(self) -> None:
+        if isinstance(self.n_pool, bool) or not isinstance(self.n_pool, int) or self.n_pool < 1:
+            raise InvalidInput(f"n_pool is {self.n_pool!r}, expected an integer of at least 1")
+
+
 GROUP = 16
 """Rows whose scan words are interleaved."""
 

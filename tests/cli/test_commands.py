@@ -89,6 +89,21 @@ def test_search_and_ask_use_the_recorded_encoder_and_say_so(run, tmp_path, minil
     assert [(a["query"], a["hits"][0]["id"]) for a in answers] == [("bank interest", "1"), ("a pet", "0")]
 
 
+def test_hits_can_be_ordered_by_a_cross_encoder_and_cut_at_a_score(run, tmp_path, minilm_folder):
+    """The head is not trained: what counts is that its scores, of both texts, are what is printed."""
+    pytest.importorskip("sentence_transformers", reason="the encoders extra brings it")
+    path = write(tmp_path / "in.jsonl", [{"id": "a", "text": "A cat sleeps."}, {"id": "b", "text": "Paris is big."}])
+    assert run("add", "kb.binrag", path, "--encoder", minilm_folder, "--quiet")[0] == 0
+    plain = json.loads(run("search", "kb.binrag", "sleeping cat", "--json")[1])
+    assert [hit["id"] for hit in plain] == ["a", "b"]
+    cut = json.loads(run("search", "kb.binrag", "sleeping cat", "--json", "--min-score", plain[0]["score"] - 0.01)[1])
+    assert cut == plain[:1]
+    found = json.loads(run("search", "kb.binrag", "sleeping cat", "--json", "--rerank", minilm_folder)[1])
+    assert sorted(hit["id"] for hit in found) == ["a", "b"]
+    assert [hit["score"] for hit in found] != [hit["score"] for hit in plain]
+    assert all(0 <= hit["score"] <= 1 for hit in found)
+
+
 def test_get_prints_in_order_and_fails_for_a_missing_id(run, filled):
     code, out, err = run("get", filled, "d3", "d1", "--json")
     assert code == 0

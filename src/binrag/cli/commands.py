@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from binrag.cli.output import as_dict, as_json, bytes_as_text, document_as_text, hits_as_json, hits_as_text
+from binrag.encoders.rerankers import CrossEncoderReranker
 from binrag.errors import InvalidFilter
 from binrag.store import Store
 from binrag.store.warming import warmup
@@ -51,23 +52,30 @@ def selection(options: argparse.Namespace) -> dict[str, Any]:
     return {"where": where, "tenant": ALL_TENANTS if options.all_tenants else options.tenant}
 
 
+def _order(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of a search that say how hits are found and ordered."""
+    quiet_loading(options.rerank)
+    reranker = None if options.rerank is None else CrossEncoderReranker(options.rerank)  # loaded once for all questions
+    return {"n_candidates": options.n_candidates, "min_score": options.min_score, "rerank": reranker}
+
+
 def search(options: argparse.Namespace) -> int:
     """Print the hits of one question."""
     chosen = selection(options)
     with open_for_questions(options.store, options.encoder) as store:
-        hits = store.search(" ".join(options.query), options.k, n_candidates=options.n_candidates, **chosen)
+        hits = store.search(" ".join(options.query), options.k, **chosen, **_order(options))
     print(hits_as_json(hits) if options.json else hits_as_text(hits))
     return 0
 
 
 def ask(options: argparse.Namespace) -> int:
     """Answer one question a line until the input ends or a line is empty."""
-    interactive, chosen = sys.stdin.isatty(), selection(options)
+    interactive, chosen, order = sys.stdin.isatty(), selection(options), _order(options)
     with open_for_questions(options.store, options.encoder) as store:
         if interactive:
             print(f"{store.count(**chosen):,} documents; an empty line ends", file=sys.stderr)
         while question := _next_question(interactive):
-            hits = store.search(question, options.k, n_candidates=options.n_candidates, **chosen)
+            hits = store.search(question, options.k, **chosen, **order)
             print(
                 as_json({"query": question, "hits": [as_dict(h) for h in hits]}) if options.json else hits_as_text(hits)
             )

@@ -141,6 +141,10 @@ def _add_readers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     for searching in (search, ask):
         searching.add_argument("-k", type=int, default=5, help="hits to return (default: %(default)s)")
         searching.add_argument("--n-candidates", type=int, help="rows scored by the float query")
+        searching.add_argument("--min-score", type=float, help="leave out hits of a lower score")
+        searching.add_argument(
+            "--rerank", metavar="MODEL", help="order the best 50 by a cross-encoder: a name or folder"
+        )
         searching.add_argument("--encoder", help="model name or folder (default: the one recorded in the store)")
         _add_selection(searching)
         searching.add_argument("--json", action="store_true", help="print JSON")

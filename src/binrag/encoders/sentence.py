@@ -21,7 +21,45 @@ if TYPE_CHECKING:
 _SIMILARITIES: dict[str, Similarity] = {"cosine": "cosine", "dot": "dot"}
 
 
-class SentenceEncoder:
+class SentenceModel:
+    """A model of sentence-transformers, by name or folder, then loaded at the first use, or loaded already."""
+
+    _model_class: ClassVar[str] = "SentenceTransformer"
+
+    def __init__(self, name: str | None = None, *, model: Any = None, batch_size: int = 32) -> None:
+        if (name is None) == (model is None):
+            raise InvalidInput(f"give {type(self).__name__} either a name or a model")
+        self._name = name
+        self._model = model
+        self._batch_size = batch_size
+        self._loading = Mutex()
+
+    @property
+    def model(self) -> SentenceTransformer:
+        """The model, loaded now if it was not."""
+        with self._loading:
+            if self._model is None:
+                self._model = self._load()
+        return cast("SentenceTransformer", self._model)
+
+    def _load(self) -> Any:
+        try:
+            import sentence_transformers
+        except ImportError as error:
+            raise MissingDependency(
+                f"the model {self._name!r} needs sentence-transformers: pip install 'binrag[encoders]' (see README "
+                "for the CPU build of torch)"
+            ) from error
+        name = str(self._name)
+        try:
+            kind = getattr(sentence_transformers, self._model_class)
+            return kind(name, trust_remote_code=False, model_kwargs={"use_safetensors": True}, device=None)
+        except (OSError, ValueError) as error:
+            place = "this folder" if Path(name).is_dir() else "a local folder or on the model hub"
+            raise EncoderMismatch(f"cannot load the model {name!r} from {place}: {error}") from error
+
+
+class SentenceEncoder(SentenceModel):
     """A sentence-transformers model, by name, by folder, or loaded.
 
     A model given by name or folder is loaded at the first use: safetensors only, no remote code.
@@ -41,16 +79,6 @@ class SentenceEncoder:
     MissingDependency
         At the first use, if sentence-transformers is not installed.
     """
-
-    _model_class: ClassVar[str] = "SentenceTransformer"
-
-    def __init__(self, name: str | None = None, *, model: Any = None, batch_size: int = 32) -> None:
-        if (name is None) == (model is None):
-            raise InvalidInput(f"give {type(self).__name__} either a name or a model")
-        self._name = name
-        self._model = model
-        self._batch_size = batch_size
-        self._loading = Mutex()
 
     @property
     def encoder_id(self) -> str:
@@ -79,30 +107,6 @@ class SentenceEncoder:
                 f"the model {self.encoder_id} compares vectors by {declared!r}; binrag needs 'cosine' or 'dot'"
             )
         return _SIMILARITIES[declared]
-
-    @property
-    def model(self) -> SentenceTransformer:
-        """The model, loaded now if it was not."""
-        with self._loading:
-            if self._model is None:
-                self._model = self._load()
-        return cast("SentenceTransformer", self._model)
-
-    def _load(self) -> Any:
-        try:
-            import sentence_transformers
-        except ImportError as error:
-            raise MissingDependency(
-                f"the encoder {self._name!r} needs sentence-transformers: pip install 'binrag[encoders]' (see README "
-                "for the CPU build of torch)"
-            ) from error
-        name = str(self._name)
-        try:
-            kind = getattr(sentence_transformers, self._model_class)
-            return kind(name, trust_remote_code=False, model_kwargs={"use_safetensors": True}, device=None)
-        except (OSError, ValueError) as error:
-            place = "this folder" if Path(name).is_dir() else "a local folder or on the model hub"
-            raise EncoderMismatch(f"cannot load the model {name!r} from {place}: {error}") from error
 
     def encode_document(self, texts: list[str]) -> npt.ArrayLike:
         """Encode documents: float32 (n, dim)."""

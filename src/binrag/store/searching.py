@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -11,19 +12,22 @@ from typing import Any
 import numpy as np
 
 from binrag import pipeline
+from binrag.encoders.rerankers import reranked_scores, resolve_reranker
 from binrag.errors import InvalidInput
 from binrag.filters import Filter
 from binrag.indexes import FlatIndex
+from binrag.protocols import Reranker
 from binrag.ranking.diversify import coverage, mmr
 from binrag.storage import Reading
 from binrag.storage.vectors import decode_vectors
 from binrag.store.batches import checked_texts
 from binrag.store.handle import Handle
+from binrag.store.settings import checked_candidates, checked_count
 from binrag.store.snapshot import Snapshot
 from binrag.store.space import VectorSpace, checked_vectors
 from binrag.store.tokens import checked_query
 from binrag.threads import in_threads
-from binrag.types import Candidates, Coverage, Diversity, Float32, Hit, KeepVectors, UInt64
+from binrag.types import Candidates, Coverage, Diversity, Float32, Hit, Int64, KeepVectors, Rerank, UInt64
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class Selection:
     ids: Sequence[str] | None = None
 
     def rows(self, handle: Handle, reading: Reading, snapshot: Snapshot) -> UInt64 | None:
-        """Return a bitmap of the rows, as `hits_of` takes it."""
+        """Return a bitmap of the rows, as `pools_of` takes it."""
         if snapshot.index is None:
             return None
         allowed = handle.columns.allowed(reading, snapshot.index.live, self.tenant, self.where)
@@ -48,31 +52,110 @@ class Selection:
         return named if allowed is None else named & allowed
 
 
-def search_batch(
-    handle: Handle,
-    queries: Any,
-    k: int,
-    n_candidates: int | None,
-    selection: Selection,
-    diversity: Diversity | None = None,
-) -> list[list[Hit]]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How hits are found, ordered and chosen; see `Store.search`."""
+
+    k: int
+    n_candidates: int | None = None
+    diversity: Diversity | None = None
+    rerank: Rerank | None = None
+    min_score: float | None = None
+
+    @property
+    def n_best(self) -> int:
+        """How many of the best are looked at for k hits."""
+        of_diversity = 0 if self.diversity is None else self.diversity.pool_of(self.k)
+        return max(self.k, of_diversity, 0 if self.rerank is None else self.rerank.n_pool)
+
+
+def checked_asked(k: Any, n_candidates: Any, diversity: Any, rerank: Any, min_score: Any) -> Asked:
+    """Check what a search is asked for.
+
+    Raises
+    ------
+    InvalidInput
+    """
+    k = checked_count("k", k)
+    if diversity is not None and not isinstance(diversity, Diversity):
+        raise InvalidInput(f"diversity is {diversity!r}, expected binrag.Mmr(…), binrag.Coverage(…) or None")
+    if min_score is not None and not (isinstance(min_score, (int, float)) and math.isfinite(min_score)):
+        raise InvalidInput(f"min_score is {min_score!r}, expected a finite number or None")
+    if rerank is not None and not isinstance(rerank, Rerank):
+        rerank = Rerank(rerank)
+    return Asked(k, checked_candidates(k, n_candidates), diversity, rerank, min_score)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The best hits for one query.
+
+    Attributes
+    ----------
+    hits : list of Hit
+        Best first.
+    vectors : float32 (n, dim) or None
+        Theirs, where hits are to be compared with each other.
+    """
+
+    hits: list[Hit]
+    vectors: Float32 | None = None
+
+    def reranked(self, reranker: Reranker, query: str) -> Pool:
+        """Return them by the scores of a reranker, ties in the order that they were in.
+
+        Raises
+        ------
+        InvalidInput
+            If one has no text to read.
+        InvalidVector
+            If scores are not one finite number a text.
+        """
+        for hit in self.hits:
+            if hit.text is None:
+                raise InvalidInput(f"document {hit.id!r} has no text for a reranker to read; leave rerank out")
+        scores = reranked_scores(reranker, query, [str(hit.text) for hit in self.hits])
+        order = np.argsort(-scores, kind="stable").tolist()
+        hits = [replace(self.hits[i], score=float(scores[i])) for i in order]
+        return Pool(hits, None if self.vectors is None else self.vectors[order])
+
+    def chosen(self, asked: Asked) -> list[Hit]:
+        """Return the hits that are asked for."""
+        hits = self.hits
+        if asked.diversity is not None:
+            assert self.vectors is not None
+            choose = coverage if isinstance(asked.diversity, Coverage) else mmr
+            scores = np.array([hit.score for hit in hits], dtype=np.float64)
+            hits = [hits[i] for i in choose(scores, self.vectors, asked.k, asked.diversity.diversity)]
+        return [hit for hit in hits[: asked.k] if asked.min_score is None or hit.score >= asked.min_score]
+
+
+def search_batch(handle: Handle, queries: Any, asked: Asked, selection: Selection) -> list[list[Hit]]:
     """Search for several queries in the same commit's state; see `Store.search_batch`."""
-    vectors = _query_vectors(handle, queries)
+    listed = _listed(queries)
+    reranker = None if asked.rerank is None else resolve_reranker(asked.rerank.reranker)
+    if reranker is not None:
+        checked_texts("queries of a reranker", listed)
+    vectors = _query_vectors(handle, listed)
     with handle.view() as (reading, snapshot):
         allowed = selection.rows(handle, reading, snapshot)
-        found: list[list[Hit]] = []
+        pools: list[Pool] = []
         left = iter(vectors)
         while tile := list(islice(left, pipeline.TILE * handle.n_threads)):
-            found += hits_of(
-                reading, snapshot, tile, k, n_candidates, handle.keep, handle.n_threads, allowed, diversity
-            )
-        return found
+            pools += pools_of(reading, snapshot, tile, asked, handle.keep, handle.n_threads, allowed)
+    if reranker is not None:  # models take their time, and nothing is being read meanwhile
+        pools = [pool.reranked(reranker, query) for pool, query in zip(pools, listed, strict=True)]
+    return [pool.chosen(asked) for pool in pools]
 
 
-def _query_vectors(handle: Handle, queries: Any) -> Iterable[Float32]:
+def _listed(queries: Any) -> Any:
+    """Return queries as an array of floats or a list."""
     if isinstance(queries, str) or not isinstance(queries, Iterable):
         raise InvalidInput(f"queries is {queries!r}, expected a list of texts or vectors; search takes one")
-    listed = queries if isinstance(queries, np.ndarray) and queries.dtype.kind == "f" else list(queries)
+    return queries if isinstance(queries, np.ndarray) and queries.dtype.kind == "f" else list(queries)
+
+
+def _query_vectors(handle: Handle, listed: Any) -> Iterable[Float32]:
     if len(listed) == 0:
         return []
     is_text = isinstance(listed[0], str)
@@ -93,18 +176,16 @@ def _query_vectors(handle: Handle, queries: Any) -> Iterable[Float32]:
     return checked_vectors(listed, dim, lambda i: f"query vector {i}" if len(listed) > 1 else "the query vector")
 
 
-def hits_of(
+def pools_of(
     reading: Reading,
     snapshot: Snapshot,
     vectors: Sequence[Float32],
-    k: int,
-    n_candidates: int | None,
+    asked: Asked,
     keep: KeepVectors,
     n_threads: int,
     allowed: UInt64 | None = None,
-    diversity: Diversity | None = None,
-) -> list[list[Hit]]:
-    """Return each query's hits, best first.
+) -> list[Pool]:
+    """Return each query's best hits.
 
     Parameters
     ----------
@@ -114,18 +195,14 @@ def hits_of(
         What its commit holds.
     vectors : sequence of float32 (dim,), or (n_tokens, dim) in a store of token vectors
         The queries.
-    k : int
-        Hits a query, at most.
-    n_candidates : int or None
-        Rows that the scan hands on; None is `pipeline.default_candidates`.
+    asked : Asked
+        How many hits, and how they are found.
     keep : "int8", "float16" or "none"
         What the last candidates are scored by.
     n_threads : int
         Threads that share the scan, at most.
     allowed : uint64 (≥ ceil(n_rows / 64),), optional
         Bitmap of rows that may be hits.
-    diversity : Diversity, optional
-        How hits are chosen among more of them.
 
     Raises
     ------
@@ -134,15 +211,13 @@ def hits_of(
     """
     space, index = snapshot.space, snapshot.index
     if index is None or space is None:
-        return [[] for _ in vectors]
-    n_best = k if diversity is None else diversity.pool_of(k)
-    if space.tokens is not None:
-        found = _by_tokens(reading, space, index, vectors, n_best, n_candidates, n_threads, allowed)
-    else:
-        found = _by_vectors(reading, space, index, vectors, n_best, n_candidates, n_threads, allowed, keep)
-    if diversity is not None:
-        found = [_diversified(reading, snapshot, candidates.top(n_best), k, keep, diversity) for candidates in found]
-    return [_hits(reading, candidates.top(k)) for candidates in found]
+        return [Pool([], np.zeros((0, 1), np.float32)) for _ in vectors]
+    by = (reading, space, index, vectors, asked.n_best, asked.n_candidates, n_threads, allowed)
+    found = _by_vectors(*by, keep) if space.tokens is None else _by_tokens(*by)
+    best = [candidates.top(asked.n_best) for candidates in found]
+    if asked.diversity is None:
+        return [Pool(_hits(reading, candidates)) for candidates in best]
+    return [Pool(_hits(reading, own), _vectors_of(reading, space, index, own.rows, keep)) for own in best]
 
 
 def _by_vectors(
@@ -199,21 +274,13 @@ def _by_tokens(
     )
 
 
-def _diversified(
-    reading: Reading, snapshot: Snapshot, pool: Candidates, k: int, keep: KeepVectors, diversity: Diversity
-) -> Candidates:
-    """Choose k of the candidates, by their kept vectors, or else by what their codes stand for."""
-    space, index = snapshot.space, snapshot.index
-    assert space is not None and index is not None
+def _vectors_of(reading: Reading, space: VectorSpace, index: FlatIndex, rows: Int64, keep: KeepVectors) -> Float32:
+    """Return rows' kept vectors, or else what their codes stand for, on the scale of the scores."""
     if space.tokens is not None:
-        vectors = space.tokens.directions(reading.vectors(pool.rows.tolist()))
-    elif keep == "none":
-        vectors = pipeline.decode(space.binarizer, index.codes_of(pool.rows))
-    else:
-        vectors = decode_vectors(reading.vectors(pool.rows.tolist()), keep, space.dim)
-    choose = coverage if isinstance(diversity, Coverage) else mmr
-    chosen = choose(pool.scores, vectors, k, diversity.diversity)
-    return Candidates(pool.rows[chosen], pool.scores[chosen])
+        return space.tokens.directions(reading.vectors(rows.tolist()))
+    if keep == "none":
+        return pipeline.decode(space.binarizer, index.codes_of(rows))
+    return decode_vectors(reading.vectors(rows.tolist()), keep, space.dim)
 
 
 def _hits(reading: Reading, best: Candidates) -> list[Hit]:

@@ -28,7 +28,8 @@ from binrag.store.ledger import Ledger
 from binrag.store.progress import progress_of
 from binrag.store.recoding import BinarizerLike, recode
 from binrag.store.sampled import PROBE, KnownGain, Sample
-from binrag.store.settings import Settings, check_handle, checked_candidates, checked_count, settings_with
+from binrag.store.searching import checked_asked
+from binrag.store.settings import Settings, check_handle, checked_count, settings_with
 from binrag.store.training import Request, TrainingJob
 from binrag.threads import n_processors
 from binrag.types import (
@@ -43,6 +44,7 @@ from binrag.types import (
     Metadata,
     Mode,
     Progress,
+    Rerank,
     StoreInfo,
     StoreStats,
     Tenant,
@@ -250,6 +252,8 @@ class Store:
         tenant: Tenant = None,
         n_candidates: int | None = None,
         diversity: Diversity | None = None,
+        rerank: Rerank | Any = None,
+        min_score: float | None = None,
     ) -> list[Hit]:
         """Find the documents most similar to a query.
 
@@ -271,6 +275,11 @@ class Store:
             of what float32 would find, and take longer.
         diversity : Mmr or Coverage, optional
             Choose the hits among more of them so that they are not all alike.
+        rerank : Rerank, str, CrossEncoder, Reranker or callable, optional
+            A model that reads the query and each of the best hits' texts together; its scores order them, and are the
+            hits' scores then. Before `diversity`. See `Rerank`, whose default pool of 50 anything else gets.
+        min_score : float, optional
+            Hits of a lower score are left out: all above it, at most k.
 
         Returns
         -------
@@ -283,7 +292,15 @@ class Store:
         """
         queries = cast(list[str], [query])
         return self.search_batch(
-            queries, k, where=where, ids=ids, tenant=tenant, n_candidates=n_candidates, diversity=diversity
+            queries,
+            k,
+            where=where,
+            ids=ids,
+            tenant=tenant,
+            n_candidates=n_candidates,
+            diversity=diversity,
+            rerank=rerank,
+            min_score=min_score,
         )[0]
 
     def search_batch(
@@ -296,6 +313,8 @@ class Store:
         tenant: Tenant = None,
         n_candidates: int | None = None,
         diversity: Diversity | None = None,
+        rerank: Rerank | Any = None,
+        min_score: float | None = None,
     ) -> list[list[Hit]]:
         """Search for several queries in the same commit's state.
 
@@ -303,7 +322,7 @@ class Store:
         ----------
         queries : list of str, float (n, dim), or list of float (n_tokens, dim)
             The queries.
-        k, where, ids, tenant, n_candidates, diversity
+        k, where, ids, tenant, n_candidates, diversity, rerank, min_score
             As in `search`, for each query.
 
         Returns
@@ -311,13 +330,10 @@ class Store:
         list of list of Hit
             One list a query, each as `search` returns it.
         """
-        k = checked_count("k", k)
-        n_candidates = checked_candidates(k, n_candidates)
-        if diversity is not None and not isinstance(diversity, Diversity):
-            raise InvalidInput(f"diversity is {diversity!r}, expected binrag.Mmr(…), binrag.Coverage(…) or None")
+        asked = checked_asked(k, n_candidates, diversity, rerank, min_score)
         names = None if ids is None else checked_ids(ids)
         selection = searching.Selection(self._whose(ids, tenant), _filter(where), names)
-        return searching.search_batch(self._handle, queries, k, n_candidates, selection, diversity)
+        return searching.search_batch(self._handle, queries, asked, selection)
 
     def get(self, ids: Iterable[str], *, where: Where = None, tenant: str | None = None) -> list[Document]:
         """Return a tenant's documents of these ids, in this order; ids that are not in the store are skipped.
