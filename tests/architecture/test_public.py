@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import inspect
+import math
 import re
 
 import pytest
@@ -99,7 +100,10 @@ def test_importing_loads_nothing_heavy_and_opening_and_reading_neither():
 def test_importing_is_quick():
     """A few times NumPy at most, as numba alone would be more; in processor time, the best of some: machines differ."""
     code = "import time; start = time.process_time(); import {}; print(time.process_time() - start)"
-    best = {name: min(float(run_script(code.format(name))) for _ in range(6)) for name in ("numpy", "binrag")}
+    best = {"numpy": math.inf, "binrag": math.inf}
+    for _ in range(10):
+        for name in best:
+            best[name] = min(best[name], float(run_script(code.format(name))))
     assert best["binrag"] < 4 * best["numpy"]
 
 

@@ -139,15 +139,7 @@ def _add_readers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     ask = command("ask", commands.ask, "answer questions typed one after another, or one a line on standard input")
     ask.add_argument("store", help="the store's file")
     for searching in (search, ask):
-        searching.add_argument("-k", type=int, default=5, help="hits to return (default: %(default)s)")
-        searching.add_argument("--n-candidates", type=int, help="rows scored by the float query")
-        searching.add_argument("--min-score", type=float, help="leave out hits of a lower score")
-        searching.add_argument(
-            "--rerank", metavar="MODEL", help="order the best 50 by a cross-encoder: a name or folder"
-        )
-        searching.add_argument("--encoder", help="model name or folder (default: the one recorded in the store)")
-        _add_selection(searching)
-        searching.add_argument("--json", action="store_true", help="print JSON")
+        _add_searching(searching)
     get = command("get", commands.get, "print documents by id")
     get.add_argument("store", help="the store's file")
     get.add_argument("ids", nargs="+", metavar="id", help="the documents' ids")
@@ -180,6 +172,16 @@ def _add_readers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
         "demo", demo, "build a store from the standard library's documentation and ask it three questions"
     )
     demonstration.add_argument("store", nargs="?", default="demo.binrag", help="the file (default: %(default)s)")
+
+
+def _add_searching(command: argparse.ArgumentParser) -> None:
+    command.add_argument("-k", type=int, default=5, help="hits to return (default: %(default)s)")
+    command.add_argument("--n-candidates", type=int, help="rows scored by the float query")
+    command.add_argument("--min-score", type=float, help="leave out hits of a lower score")
+    command.add_argument("--rerank", metavar="MODEL", help="order the best 50 by a cross-encoder: a name or folder")
+    command.add_argument("--encoder", help="model name or folder (default: the one recorded in the store)")
+    _add_selection(command)
+    command.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_selection(command: argparse.ArgumentParser) -> None:
