@@ -2,7 +2,7 @@
 
 from abc import ABC
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
@@ -14,6 +14,9 @@ from langchain_binrag.documents import document_of
 from langchain_binrag.filters import FilterLike, conditions
 
 Scored = list[tuple[Document, float]]
+
+Vector: TypeAlias = list[float] | list[list[float]]
+"""A query's vector; in a store of token vectors, those of its tokens."""
 
 
 class SearchedVectorStore(VectorStore, ABC):
@@ -53,22 +56,23 @@ class SearchedVectorStore(VectorStore, ABC):
         return _documents(self._search(query, k, filter, kwargs))
 
     def similarity_search_with_score(
-        self, query: str | list[float], k: int = 4, filter: FilterLike = None, **kwargs: Any
+        self, query: str | Vector, k: int = 4, filter: FilterLike = None, **kwargs: Any
     ) -> Scored:
         """As `similarity_search`, with scores: cosines, or inner products where the encoder declares these.
 
-        Higher is better. The query may also be a vector.
+        Higher is better. The query may also be a vector. In a store of token vectors a score is the mean over the
+        query's tokens of the largest with any of the document's.
         """
         return self._search(query, k, filter, kwargs)
 
     def similarity_search_by_vector(
-        self, embedding: list[float], k: int = 4, filter: FilterLike = None, **kwargs: Any
+        self, embedding: Vector, k: int = 4, filter: FilterLike = None, **kwargs: Any
     ) -> list[Document]:
-        """As `similarity_search`, for a vector of the store's dimension."""
+        """As `similarity_search`, for a vector of the store's dimension; in a store of token vectors, a list of them."""
         return _documents(self._search(embedding, k, filter, kwargs))
 
     def similarity_search_with_score_by_vector(
-        self, embedding: list[float], k: int = 4, filter: FilterLike = None, **kwargs: Any
+        self, embedding: Vector, k: int = 4, filter: FilterLike = None, **kwargs: Any
     ) -> Scored:
         """As `similarity_search_with_score`, for a vector of the store's dimension."""
         return self._search(embedding, k, filter, kwargs)
@@ -102,7 +106,7 @@ class SearchedVectorStore(VectorStore, ABC):
 
     def max_marginal_relevance_search_by_vector(
         self,
-        embedding: list[float],
+        embedding: Vector,
         k: int = 4,
         fetch_k: int = 20,
         lambda_mult: float = 0.5,
@@ -119,19 +123,19 @@ class SearchedVectorStore(VectorStore, ABC):
         return _documents(await self._asearch(query, k, filter, kwargs))
 
     async def asimilarity_search_with_score(
-        self, query: str | list[float], k: int = 4, filter: FilterLike = None, **kwargs: Any
+        self, query: str | Vector, k: int = 4, filter: FilterLike = None, **kwargs: Any
     ) -> Scored:
         """As `similarity_search_with_score`."""
         return await self._asearch(query, k, filter, kwargs)
 
     async def asimilarity_search_by_vector(
-        self, embedding: list[float], k: int = 4, filter: FilterLike = None, **kwargs: Any
+        self, embedding: Vector, k: int = 4, filter: FilterLike = None, **kwargs: Any
     ) -> list[Document]:
         """As `similarity_search_by_vector`."""
         return _documents(await self._asearch(embedding, k, filter, kwargs))
 
     async def asimilarity_search_with_score_by_vector(
-        self, embedding: list[float], k: int = 4, filter: FilterLike = None, **kwargs: Any
+        self, embedding: Vector, k: int = 4, filter: FilterLike = None, **kwargs: Any
     ) -> Scored:
         """As `similarity_search_with_score_by_vector`."""
         return await self._asearch(embedding, k, filter, kwargs)
@@ -161,7 +165,7 @@ class SearchedVectorStore(VectorStore, ABC):
 
     def _search(
         self,
-        query: str | list[float],
+        query: str | Vector,
         k: int,
         filter: FilterLike,
         kwargs: dict[str, Any],
@@ -178,7 +182,7 @@ class SearchedVectorStore(VectorStore, ABC):
 
     async def _asearch(
         self,
-        query: str | list[float],
+        query: str | Vector,
         k: int,
         filter: FilterLike,
         kwargs: dict[str, Any],

@@ -27,17 +27,18 @@ class BinragVectorStore(SearchedVectorStore):
     path : str or path, optional
         The file, created if missing; or give `store`.
     embedding : Embeddings, optional
-        What encodes texts.
+        What encodes texts, as one vector each.
     encoder : optional
         What encodes texts instead, as `binrag.Store.open` takes it: a sentence-transformers model, by name or
-        loaded, or a function.
+        loaded, or a function. With a ``MultiVectorEncoder`` or a `binrag.TokenEncoder`, a new store holds a vector for
+        each token.
     store : binrag.Store, optional
         An open store, used with the encoder that it was opened with; `close` leaves it open.
     tenant : str, optional
         The only tenant whose documents are added, found and deleted. By default each call may name one with
         ``tenant=…``, and is about the unnamed tenant if it doesn't.
     **options
-        Further arguments of `binrag.Store.open`, such as ``mode`` and ``keep_vectors``.
+        Further arguments of `binrag.Store.open`, such as ``mode``, ``keep_vectors`` and ``late_interaction``.
 
     Raises
     ------

@@ -3,6 +3,8 @@
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
+from binrag import TokenEncoder
+
 TEXTS = ["a black cat", "a brown dog", "the old harbour", "snow on the hills"]
 IDS = ["cat", "dog", "harbour", "hills"]
 
@@ -27,3 +29,23 @@ class LetterEmbedding(Embeddings):
 def cosine(first: str, second: str) -> float:
     a, b = (np.asarray(letters(text)) for text in (first, second))
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def word_vectors(texts: list[str]) -> list[np.ndarray]:
+    """Return a vector for each word of a text, drawn from its letters."""
+    return [np.array([_word_vector(word) for word in text.split()]) for text in texts]
+
+
+def _word_vector(word: str) -> np.ndarray:
+    return np.random.default_rng(list(word.encode())).standard_normal(32)
+
+
+def token_encoder() -> TokenEncoder:
+    return TokenEncoder(word_vectors, encoder_id="words")
+
+
+def mean_of_best(query: str, text: str) -> float:
+    """Return the mean over a query's words of the largest cosine with any of a text's."""
+    rows, columns = (np.array(word_vectors([each])[0]) for each in (query, text))
+    rows, columns = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (rows, columns))
+    return float((rows @ columns.T).max(axis=1).mean())

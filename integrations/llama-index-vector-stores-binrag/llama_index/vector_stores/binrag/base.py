@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from llama_index.core.bridge.pydantic import BaseModel, ConfigDict, PrivateAttr
-from llama_index.core.schema import BaseNode, MetadataMode
+from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
     MetadataFilters,
     VectorStoreQuery,
     VectorStoreQueryResult,
 )
-from llama_index.core.vector_stores.utils import node_to_metadata_dict
 from llama_index.vector_stores.binrag.filters import to_filter
-from llama_index.vector_stores.binrag.nodes import nodes_with_embeddings
+from llama_index.vector_stores.binrag.nodes import documents_of, holds_tokens, nodes_with_embeddings
 from llama_index.vector_stores.binrag.queries import answer
 from llama_index.vector_stores.binrag.threaded import ThreadedVectorStore
 
@@ -32,13 +31,16 @@ class BinragVectorStore(ThreadedVectorStore):
     LlamaIndex's embedding model makes the vectors. Adding a node whose id is in the store replaces it. A store may
     be used from any thread, and the same file may be opened any number of times.
 
+    A store of token vectors encodes the texts of nodes and queries itself (`is_embedding_query` is False); an embedding
+    that a node brings is not kept. Make one with `binrag.Store.open`, and give it as `store`.
+
     Pickling and deep copies open the file again by its path; shallow copies share the open store. ``to_dict`` carries
     `path`, `mode`, `tenant`, `durability`, `lock_timeout` and `n_threads`.
 
     Parameters
     ----------
     path : str or path, optional
-        The file, created if missing; or give `store`.
+        The file, created if missing; or give `store`. One of token vectors is opened with the model that it names.
     store : binrag.Store, optional
         An open store, with whatever settings.
     mode : "c", "rw" or "r"
@@ -99,7 +101,9 @@ class BinragVectorStore(ThreadedVectorStore):
                 raise InvalidInput("got settings beside an open store; give them to binrag.Store.open instead")
             handle = {"mode": store.mode, **store.options}
         super().__init__(**{"path": str(Path(path).absolute()), **handle, **fields})
-        self._store = Store.open(path, **handle, **file) if store is None else store
+        self._store = _opened(path, handle, file) if store is None else store
+        if "is_embedding_query" not in fields:
+            self.is_embedding_query = not holds_tokens(self._store)
 
     @classmethod
     def class_name(cls) -> str:
@@ -131,13 +135,7 @@ class BinragVectorStore(ThreadedVectorStore):
             A node without an embedding, or with one or with metadata that cannot be stored; an unknown argument.
         """
         _refuse("add", kwargs)
-        return self._store.add(
-            [node.get_content(metadata_mode=MetadataMode.NONE) for node in nodes],
-            ids=[node.node_id for node in nodes],
-            metadata=(node_to_metadata_dict(node, remove_text=True) for node in nodes),
-            vectors=[node.get_embedding() for node in nodes],
-            progress=False,
-        )
+        return self._store.add(**documents_of(nodes, holds_tokens(self._store)), progress=False)
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """Delete the nodes of a source document, in one commit; an unknown document is no error."""
@@ -181,6 +179,8 @@ class BinragVectorStore(ThreadedVectorStore):
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         """Find the nodes most similar to the query's embedding; without one, nodes that match its restrictions.
 
+        Where `is_embedding_query` is False, a query without an embedding is encoded from its ``query_str``.
+
         Parameters
         ----------
         query : VectorStoreQuery
@@ -209,7 +209,8 @@ class BinragVectorStore(ThreadedVectorStore):
             Neither an embedding nor a restriction, an embedding of another dimension, an unknown argument, a filter
             without a meaning.
         """
-        return answer(self._store, query, kwargs)
+        text = None if self.is_embedding_query else query.query_str or None
+        return answer(self._store, query, kwargs, text=text)
 
     def persist(self, persist_path: str, fs: Any = None) -> None:
         """Copy the store to `persist_path` if that ends in ``.binrag``; else do nothing.
@@ -237,6 +238,15 @@ class BinragVectorStore(ThreadedVectorStore):
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         BaseModel.__setstate__(self, state)
+
+
+def _opened(path: str | os.PathLike[str], handle: Mapping[str, Any], file: Mapping[str, Any]) -> Store:
+    """Open a store; one of token vectors with the encoder that it names."""
+    store = Store.open(path, **handle, **file)
+    if holds_tokens(store):
+        store.close()
+        store = Store.open(path, encoder="recorded", **handle)
+    return store
 
 
 def _check_local(fs: Any) -> None:
