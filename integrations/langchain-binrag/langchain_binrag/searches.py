@@ -68,7 +68,7 @@ class SearchedVectorStore(VectorStore, ABC):
     def similarity_search_by_vector(
         self, embedding: Vector, k: int = 4, filter: FilterLike = None, **kwargs: Any
     ) -> list[Document]:
-        """As `similarity_search`, for a vector of the store's dimension; in a store of token vectors, a list of them."""
+        """As `similarity_search`, for a vector of the store's dimension, or a list of token vectors."""
         return _documents(self._search(embedding, k, filter, kwargs))
 
     def similarity_search_with_score_by_vector(

@@ -74,3 +74,17 @@ def means(one: MetadataFilter | MetadataFilters, metadata: dict[str, Any]) -> bo
         }[name]()
     except TypeError:
         return False
+
+
+def word_vectors(texts: list[str]) -> list[np.ndarray]:
+    """Return a vector for each word of a text, drawn from its letters."""
+    return [
+        np.array([np.random.default_rng(list(word.encode())).standard_normal(32) for word in text.split()])
+        for text in texts
+    ]
+
+
+def mean_of_best(query: str, text: str) -> float:
+    """Return the mean over a query's words of the largest cosine with any of a text's."""
+    rows, columns = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in word_vectors([query, text]))
+    return float((rows @ columns.T).max(axis=1).mean())

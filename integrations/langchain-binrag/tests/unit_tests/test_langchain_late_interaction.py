@@ -87,7 +87,11 @@ def test_filters_tenants_ids_and_replacements(filled: BinragVectorStore) -> None
     assert texts_of(filled.get_by_ids(["cat", "none"])) == ["the brown dog"]
     filled.delete(["cat"])
     filled.delete(filter={"n": 1})
-    assert sorted(texts_of(filled.similarity_search(QUERY))) == ["a white mouse", "snow on the hills", "the old harbour"]
+    assert sorted(texts_of(filled.similarity_search(QUERY))) == [
+        "a white mouse",
+        "snow on the hills",
+        "the old harbour",
+    ]
 
 
 async def test_awaited_calls(filled: BinragVectorStore) -> None:

@@ -12,6 +12,7 @@ from llama_index.core.constants import DEFAULT_SIMILARITY_TOP_K
 from llama_index.core.embeddings.utils import EmbedType, resolve_embed_model
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQuery, VectorStoreQueryMode
+from llama_index.vector_stores.binrag.files import holds_tokens
 from llama_index.vector_stores.binrag.queries import answer, check
 
 from binrag import Filter, InvalidInput, Store, UnsupportedMode
@@ -28,7 +29,7 @@ class BinragRetriever(BaseRetriever):
         The file, which must exist and is opened for reading; or give `store`.
     encoder : optional
         What encodes queries, as `binrag.Store.open` takes it: a model's name, say; ``"recorded"`` loads the model that
-        the file names.
+        the file names. A store of token vectors needs one, or a `store` that was opened with one.
     store : binrag.Store, optional
         An open store, used with the encoder that it was opened with.
     embed_model : BaseEmbedding or str, optional
@@ -100,6 +101,11 @@ class BinragRetriever(BaseRetriever):
         if store is None:
             assert path is not None
             store = Store.open(path, "r", encoder=encoder)
+        if embed_model is not None and holds_tokens(store):
+            raise UnsupportedMode(
+                "embed_model gives one embedding a text, and the store holds a vector for each token; leave it out, "
+                'and give encoder="recorded", or a MultiVectorEncoder'
+            )
         self._store = store
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:

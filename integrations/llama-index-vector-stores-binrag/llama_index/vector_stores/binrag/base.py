@@ -14,12 +14,13 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQuery,
     VectorStoreQueryResult,
 )
+from llama_index.vector_stores.binrag.files import check_local, holds_tokens, opened
 from llama_index.vector_stores.binrag.filters import to_filter
-from llama_index.vector_stores.binrag.nodes import documents_of, holds_tokens, nodes_with_embeddings
+from llama_index.vector_stores.binrag.nodes import documents_of, nodes_with_embeddings
 from llama_index.vector_stores.binrag.queries import answer
 from llama_index.vector_stores.binrag.threaded import ThreadedVectorStore
 
-from binrag import Eq, InvalidInput, Store, UnsupportedMode
+from binrag import Eq, InvalidInput, Store
 
 _DEFAULTS = {"mode": "c", "tenant": None, "durability": "commit", "lock_timeout": 10.0, "n_threads": None}
 _OF_FILE = ("binarizer", "code_bytes", "dim", "keep_vectors", "seed", "auto_fit")
@@ -101,7 +102,7 @@ class BinragVectorStore(ThreadedVectorStore):
                 raise InvalidInput("got settings beside an open store; give them to binrag.Store.open instead")
             handle = {"mode": store.mode, **store.options}
         super().__init__(**{"path": str(Path(path).absolute()), **handle, **fields})
-        self._store = _opened(path, handle, file) if store is None else store
+        self._store = opened(path, handle, file) if store is None else store
         if "is_embedding_query" not in fields:
             self.is_embedding_query = not holds_tokens(self._store)
 
@@ -113,7 +114,7 @@ class BinragVectorStore(ThreadedVectorStore):
     @classmethod
     def from_persist_path(cls, persist_path: str, fs: Any = None, **kwargs: Any) -> Self:
         """Open a file that exists: that of a store, or a copy that `persist` made. The rest as the class takes it."""
-        _check_local(fs)
+        check_local(fs)
         return cls(persist_path, **{"mode": "rw", **kwargs})
 
     @property
@@ -123,6 +124,8 @@ class BinragVectorStore(ThreadedVectorStore):
 
     def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         """Add nodes that have embeddings: all of them, in one commit, or none.
+
+        A store of token vectors needs none, and encodes what an embedding model would be given of a node.
 
         Returns
         -------
@@ -225,7 +228,7 @@ class BinragVectorStore(ThreadedVectorStore):
         """
         if not os.fspath(persist_path).endswith(".binrag"):
             return
-        _check_local(fs)
+        check_local(fs)
         if os.path.realpath(persist_path) != os.path.realpath(self.path):
             self._store.backup(persist_path)
 
@@ -238,20 +241,6 @@ class BinragVectorStore(ThreadedVectorStore):
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         BaseModel.__setstate__(self, state)
-
-
-def _opened(path: str | os.PathLike[str], handle: Mapping[str, Any], file: Mapping[str, Any]) -> Store:
-    """Open a store; one of token vectors with the encoder that it names."""
-    store = Store.open(path, **handle, **file)
-    if holds_tokens(store):
-        store.close()
-        store = Store.open(path, encoder="recorded", **handle)
-    return store
-
-
-def _check_local(fs: Any) -> None:
-    if fs is not None and "file" not in (fs.protocol if isinstance(fs.protocol, (tuple, list)) else [fs.protocol]):
-        raise UnsupportedMode(f"a store is a local file, and fs is {fs!r}; leave it out, and copy the file afterwards")
 
 
 def _refuse(name: str, kwargs: dict[str, Any]) -> None:

@@ -11,11 +11,6 @@ from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_
 from binrag import Document, Hit, Store, VectorsUnavailable
 
 
-def holds_tokens(store: Store) -> bool:
-    """Whether a store holds a vector for each token, which its own encoder makes, and not one a node."""
-    return store.info().late_interaction is not None
-
-
 def documents_of(nodes: Sequence[BaseNode], by_text: bool) -> dict[str, Any]:
     """Return the arguments of `Store.add` that nodes come to.
 

@@ -46,8 +46,9 @@ def answer(
     Returns
     -------
     VectorStoreQueryResult
-        Best first, or in the order in which MMR chose them; the similarities are cosines. Without an embedding or a
-        text, nodes in the order in which they were added, and no similarities.
+        Best first, or in the order in which MMR chose them; the similarities are cosines, or for token vectors means
+        of the largest cosine of each of the query's. Without an embedding or a text, nodes in the order in which they
+        were added, and no similarities.
 
     Raises
     ------
@@ -76,7 +77,8 @@ def answer(
     if query.mode == VectorStoreQueryMode.MMR or (where is None and ids is None):
         raise InvalidInput(
             "the query is empty: it has no embedding, and in mode DEFAULT filters, doc_ids or node_ids do without "
-            "one; set query_embedding, or use BinragRetriever, which encodes texts"
+            "one; set query_embedding (or query_str, where the store encodes texts), or use BinragRetriever, which "
+            "encodes texts"
         )
     if query.similarity_top_k < 1:
         raise InvalidInput(f"similarity_top_k is {query.similarity_top_k!r}, expected an integer of at least 1")
