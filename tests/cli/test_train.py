@@ -102,7 +102,7 @@ def test_a_file_of_vectors_needs_a_place_for_the_binarizer(tmp_path, capsys):
 def words(monkeypatch):
     """Names of encoders that the command line finds: each a `WordEncoder` of 64 dimensions with words of its own."""
     made = {name: WordEncoder(DIM, seed=seed, name=name) for seed, name in enumerate(("words", "other-words"))}
-    monkeypatch.setattr("binrag.store.store.resolve_encoder", lambda given: made.get(given, given))
+    monkeypatch.setattr("binrag.store.encoding.resolve_encoder", lambda given: made.get(given, given))
     return made
 
 
