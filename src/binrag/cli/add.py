@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def add(options: argparse.Namespace) -> int:
         return _show(folders, options)
     existing = _existing(options.store)
     total, summary = count_lines(inputs), Summary()
-    lines = read_lines(inputs, existing.dim if existing else None)
+    lines = read_lines(inputs, existing.dim if existing and existing.late_interaction is None else None)
     records = good_records(lines, options.on_error, summary.skip)
     first = list(islice(records, options.commit_every))
     with _open(options, existing, bool(folders) or any(record.vector is None for record in first)) as store:
@@ -175,7 +175,7 @@ def _open(options: argparse.Namespace, existing: StoreInfo | None, has_texts: bo
 
 
 def _late_interaction(options: argparse.Namespace, existing: StoreInfo | None) -> LateInteraction | None:
-    """Return how a new store is to hold token vectors, if it is to.
+    """Return how a store is to hold token vectors, if it is to: what is not asked for is as it was made.
 
     Raises
     ------
@@ -188,7 +188,9 @@ def _late_interaction(options: argparse.Namespace, existing: StoreInfo | None) -
         return None
     if options.encoder is None and existing is None:
         raise InvalidInput("--late-interaction needs --encoder: a model that gives a vector for each token")
-    return LateInteraction() if options.token_bits is None else LateInteraction(token_bits=options.token_bits)
+    made = existing.late_interaction if existing else None
+    config = LateInteraction.from_record(made) if made else LateInteraction()
+    return config if options.token_bits is None else replace(config, token_bits=options.token_bits)
 
 
 def _add_records(store: Store, records: list[Record], batch_size: int, summary: Summary, bar: Any) -> None:
