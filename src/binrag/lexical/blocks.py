@@ -35,14 +35,15 @@ def packed(
     sizes = {"n_bytes": len(vocabulary.text), "n_terms": len(vocabulary), "n_postings": len(rows)}
     yield msgpack.packb({**header, **sizes}, use_bin_type=True)
     left = bytearray()
-    for part in (
+    parts: tuple[npt.NDArray[Any], ...] = (
         np.frombuffer(vocabulary.text, dtype=np.uint8),
         np.diff(vocabulary.ends, prepend=0).astype("<u2"),
         np.diff(indptr).astype("<u4"),
-        rows.astype("<u4", copy=False),
-        scores.astype("<f4", copy=False),
-    ):
-        data = memoryview(np.ascontiguousarray(part)).cast("B")
+        rows.astype("<u4"),
+        scores.astype("<f4"),
+    )
+    for part in parts:
+        data = part.view(np.uint8).data
         for first in range(0, len(data), BYTES):
             left += data[first : first + BYTES]
             if len(left) >= BYTES:

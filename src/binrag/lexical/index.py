@@ -152,11 +152,10 @@ class LexicalIndex:
         FormatVersionError
             Their words were cut by other rules than this version has.
         """
-        header, vocabulary, *arrays = blocks.unpacked(packed, place)
+        header, vocabulary, indptr, rows, scores = blocks.unpacked(packed, place)
         weighting = Weighting(header["n_counted"], header["n_words"], header["k1"], header["b"])
-        return cls(
-            Tokenizer.from_record(header["tokenizer"]), header["n_rows"], weighting, vocabulary, *arrays
-        )
+        tokenizer = Tokenizer.from_record(header["tokenizer"])
+        return cls(tokenizer, header["n_rows"], weighting, vocabulary, indptr, rows, scores)
 
     def retrieve(
         self, words: Sequence[str], n: int, allowed: UInt64 | None = None, tail: Tail | None = None
@@ -236,19 +235,19 @@ class LexicalIndex:
         Returns
         -------
         float64 (n,)
-            Σ idf over the distinct words of the query that the row holds, over Σ idf of all of them, also of those that
-            no row holds; 0 for a query without words.
+            Σ idf over the distinct words of the query that the row holds, over Σ idf of those that any row holds; 0
+            where there are none. A word that no row holds tells no two rows apart.
         """
         self._check(tail)
         held, mass = np.zeros(len(rows), dtype=np.float64), 0.0
         for word in dict.fromkeys(words):
-            weight = float(self.idf(word))
             place = self.vocabulary.find(word)
-            mass += weight
-            if place is not None:
-                held += weight * _among(rows, self.rows[self.indptr[place] : self.indptr[place + 1]])
-            if tail:
-                held += weight * _among(rows - self.n_rows, tail.postings(word)[0])
+            folded = self.rows[self.indptr[place] : self.indptr[place + 1]] if place is not None else self.rows[:0]
+            later = tail.postings(word)[0] if tail else np.zeros(0, dtype=np.int64)
+            if len(folded) or len(later):
+                weight = float(self.weighting.idf(len(folded)))
+                mass += weight
+                held += weight * (_among(rows, folded) | _among(rows - self.n_rows, later))
         return held / mass if mass else held
 
     def _check(self, tail: Tail | None) -> None:
@@ -269,9 +268,7 @@ def _bm25s(documents: list[list[int]], n_words: int, weighting: Weighting) -> tu
     try:
         import bm25s
     except ImportError:
-        raise MissingDependency(
-            "search by words needs bm25s; install it with: pip install 'binrag[lexical]'"
-        ) from None
+        raise MissingDependency("search by words needs bm25s; install it with: pip install 'binrag[lexical]'") from None
     if not documents:
         return np.zeros(n_words + 1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
     model = bm25s.BM25(k1=weighting.k1, b=weighting.b, method="lucene", dtype="float32", int_dtype="int32")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 import unicodedata
@@ -19,10 +20,8 @@ MAX_CHARACTERS = 64
 """What comes after so many in a word does not count."""
 
 STOP_WORDS = frozenset(
-    [
-        *("a an and are as at be but by for if in into is it no not of on or such").split(),
-        *("that the their then there these they this to was will with").split(),
-    ]
+    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they "
+    "this to was will with".split()  # noqa: SIM905
 )
 """Lucene's for English: they are in most documents, so that they say little and cost most."""
 
@@ -32,7 +31,8 @@ _UNSPACED = re.compile(
     "([\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
     "\u4e00-\u9fff\uac00-\ud7ff\uf900-\ufaff\U0001b000-\U0001b16f\U00020000-\U0003ffff]+)"
 )
-"""Thai, Lao, Burmese, Khmer, kana and Han, which are written without spaces, and Hangul, whose particles are joined on."""
+"""Thai, Lao, Burmese, Khmer, kana and Han, which have no spaces between words, and Hangul, whose particles are
+joined on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,7 @@ class Tokenizer:
 
     def words(self, text: str) -> list[str]:
         """Return the words of a text in order, repeated as they are there; a word has no lone surrogates."""
-        if text.isascii():
-            found = _ASCII_WORD.findall(text)
-        else:
-            found = _word().findall(unicodedata.normalize("NFKC", text))
+        found = _ASCII_WORD.findall(text) if text.isascii() else _word().findall(unicodedata.normalize("NFKC", text))
         of = _english_words_of if self.language == "en" else _words_of
         return [word for run in found for word in of(run[:MAX_CHARACTERS])]
 
@@ -107,7 +104,7 @@ def _words_of(run: str) -> tuple[str, ...]:
     words = []
     for i, part in enumerate(_UNSPACED.split(run)):
         if i % 2:
-            words += [*part, *map("".join, zip(part, part[1:], strict=False))]
+            words += [*part, *map("".join, itertools.pairwise(part))]
         elif part:
             words += [unicodedata.normalize("NFKC", word.casefold()) for word in _with_pieces(part)]
     return tuple(words)
@@ -122,7 +119,7 @@ def _with_pieces(run: str) -> list[str]:
     """Return a run, and its pieces if it has two or more: at underscores, and in ASCII at digits and capitals."""
     if run.isalpha() and (run.islower() or run[1:].islower()):
         return [run]
-    pieces = []
+    pieces = list[str]()
     for part in run.split("_"):
         pieces += _PIECE.findall(part) if part.isascii() else [part]
     return [run, *filter(None, pieces)] if len(pieces) > 1 else [run]
