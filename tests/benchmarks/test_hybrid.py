@@ -59,7 +59,7 @@ def test_the_sweep_varies_weight_and_exponent(folder, capsys):
 
 def test_the_share_of_relevant_documents_is_counted(folder):
     dataset = datasets.load(folder)
-    wrong = [np.array([row + 1, row]) for row in range(len(TEXTS))]
+    wrong = [np.array([(row + 1) % len(TEXTS), row]) for row in range(len(TEXTS))]
     assert hybrid.found_share(dataset, wrong, 1) == 0
     assert hybrid.found_share(dataset, wrong, 2) == 1
 

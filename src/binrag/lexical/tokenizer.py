@@ -19,43 +19,11 @@ VERSION = 1
 MAX_CHARACTERS = 64
 """What comes after so many in a word does not count."""
 
-STOP_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "but",
-        "by",
-        "for",
-        "if",
-        "in",
-        "into",
-        "is",
-        "it",
-        "no",
-        "not",
-        "of",
-        "on",
-        "or",
-        "such",
-        "that",
-        "the",
-        "their",
-        "then",
-        "there",
-        "these",
-        "they",
-        "this",
-        "to",
-        "was",
-        "will",
-        "with",
-    ]
+_STOP_WORDS = (
+    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they "
+    "this to was will with"
 )
+STOP_WORDS = frozenset(_STOP_WORDS.split())
 """Lucene's for English: they are in most documents, so that they say little and cost most."""
 
 _ASCII_WORD = re.compile(r"[A-Za-z0-9_]+")
