@@ -1,5 +1,6 @@
 """Slow, obvious oracles in NumPy, written from the definitions. The fast code has to equal them, ties included."""
 
+import math
 from datetime import datetime
 
 import numpy as np
@@ -474,3 +475,69 @@ def row_levels(vectors, n_planes):
             bits.append([*signs, *((v + 3) // 2 % 2 == 1 for v in level)])
             levels.append([float(v) for v in level])
     return np.array(bits), np.array(levels)
+
+
+def bm25(documents, query, n_counted=None, k1=1.5, b=0.75):
+    """Scores in float32, a word of the query after the other; documents are words, or None.
+
+    Statistics are of the first `n_counted` documents, of those among them with words.
+    """
+    counted = [words for words in documents[:n_counted] if words]
+    average = sum(map(len, counted)) / len(counted) if counted else 1.0
+    scores = np.zeros(len(documents), dtype=np.float32)
+    for word in query:
+        idf = bm25_idf(counted, word)
+        for row, words in enumerate(documents):
+            tf = (words or []).count(word)
+            if tf:
+                share = tf / (k1 * ((1 - b) + b * len(words) / average) + tf)
+                scores[row] += np.float32(float(idf) * share)
+    return scores
+
+
+def bm25_idf(counted, word):
+    """ln(1 + (n − df + 0.5) / (df + 0.5)) in float32."""
+    df = sum(word in words for words in counted)
+    return np.float32(math.log(1 + (len(counted) - df + 0.5) / (df + 0.5)))
+
+
+def covered(documents, query, n_counted=None):
+    """Share of the idf of a query's words, of those that any document holds, that each document holds."""
+    counted = [words for words in documents[:n_counted] if words]
+    known = [w for w in dict.fromkeys(query) if any(w in (words or []) for words in documents)]
+    mass = sum(float(bm25_idf(counted, w)) for w in known)
+    return [
+        sum(float(bm25_idf(counted, w)) for w in known if w in (words or [])) / mass if mass else 0.0
+        for words in documents
+    ]
+
+
+def reciprocal_ranks(legs, weights, constant):
+    """(fused score, row), best first; legs are lists of rows, best first."""
+    rows = sorted({row for leg in legs for row in leg})
+    scores = [
+        sum(w / (constant + leg.index(row) + 1) for w, leg in zip(weights, legs, strict=True) if row in leg)
+        for row in rows
+    ]
+    return best_first(scores, rows)
+
+
+def weighted_scores(legs, weights, scale):
+    """(fused score, row), best first; legs are dicts of scores by row."""
+    rows = sorted({row for leg in legs for row in leg})
+    totals = dict.fromkeys(rows, 0.0)
+    for weight, leg in zip(weights, legs, strict=True):
+        if not leg:
+            continue
+        values = list(leg.values())
+        if scale == "min-max":
+            low, size = min(values), max(values) - min(values)
+            scaled = {row: (score - low) / size if size else 1.0 for row, score in leg.items()}
+        else:
+            mean = sum(values) / len(values)
+            size = math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+            scaled = {row: (score - mean) / size if size else 0.0 for row, score in leg.items()}
+        last = 0.0 if scale == "min-max" else min(scaled.values())
+        for row in rows:
+            totals[row] += weight * scaled.get(row, last)
+    return best_first([totals[row] for row in rows], rows)

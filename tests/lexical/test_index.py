@@ -1,0 +1,231 @@
+"""The index and its tail against the definition and against bm25s, bit by bit."""
+
+import subprocess
+import sys
+
+import bm25s
+import numpy as np
+import pytest
+import reference
+
+from binrag.errors import CorruptStore, FormatVersionError, InvalidInput, MissingDependency
+from binrag.lexical import LexicalIndex, Tail, Tokenizer, needs_fold
+
+PLAIN = Tokenizer(None)
+QUERIES = (["w0"], ["w1", "w7", "w30"], ["w5", "w5", "nothing"], ["w2", "new", "w11", "w3"], ["nothing"], [])
+
+
+def documents_of(n, seed=0, new=()):
+    """Words with a Zipf-like distribution, many documents alike, so that scores tie; some without words."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(n):
+        words = [f"w{int(i)}" for i in 40 * rng.random(rng.integers(1, 9)) ** 2]
+        made.append([None, [], [*words, *new], words, words, words][rng.integers(6)])
+    return [*made, *made[: n // 3]]
+
+
+def best_of(scores, n, allowed=None):
+    rows = [r for r in range(len(scores)) if scores[r] > 0 and (allowed is None or allowed[r])]
+    return [(float(scores[r]), r) for r in sorted(rows, key=lambda r: (-scores[r], r))[:n]]
+
+
+def listed(matches):
+    return list(zip(matches.candidates.scores.tolist(), matches.candidates.rows.tolist(), strict=True))
+
+
+@pytest.fixture(scope="module")
+def documents():
+    return documents_of(90)
+
+
+@pytest.fixture(scope="module")
+def index(documents):
+    return LexicalIndex.fold(documents, PLAIN)
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=str)
+def test_scores_and_coverage_are_those_of_the_definition(documents, index, query):
+    expected = reference.bm25(documents, query)
+    assert index.score(query).dtype == np.float32
+    assert index.score(query).tolist() == expected.tolist()
+    for n in (1, 7, 1000):
+        matches = index.retrieve(query, n)
+        assert listed(matches) == best_of(expected, n)
+        covered = np.array(reference.covered(documents, query))
+        assert np.allclose(matches.coverage, covered[matches.candidates.rows], rtol=1e-12)
+    assert np.allclose(index.coverage(query, np.arange(len(documents))[::-1]), covered[::-1], rtol=1e-12)
+
+
+def test_scores_have_the_bits_of_bm25s(documents, index):
+    held = [row for row, words in enumerate(documents) if words]
+    model = bm25s.BM25(k1=1.5, b=0.75, method="lucene")
+    model.index([documents[row] for row in held], show_progress=False)
+    for query in QUERIES[:3]:
+        assert index.score(query)[held].tobytes() == model.get_scores(query).tobytes()
+
+
+def test_only_allowed_rows_are_returned(documents, index):
+    allowed = np.random.default_rng(1).random(len(documents)) < 0.3
+    for query in QUERIES:
+        expected = best_of(reference.bm25(documents, query), 9, allowed)
+        assert listed(index.retrieve(query, 9, reference.bitmap_of(allowed))) == expected
+    with pytest.raises(ValueError, match="the bitmap has 1 words"):
+        index.retrieve(["w0"], 9, np.zeros(1, np.uint64))
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=str)
+def test_a_tail_is_scored_by_the_statistics_of_the_fold(documents, index, query):
+    tail = Tail(len(documents))
+    later = documents_of(40, seed=1, new=["new"])
+    for first in range(0, len(later), 17):
+        tail = tail.extended(later[first : first + 17])
+    together = [*documents, *later]
+    expected = reference.bm25(together, query, len(documents))
+    assert index.score(query, tail).tolist() == expected.tolist()
+    matches = index.retrieve(query, 12, tail=tail)
+    assert listed(matches) == best_of(expected, 12)
+    covered = np.array(reference.covered(together, query, len(documents)))
+    assert np.allclose(matches.coverage, covered[matches.candidates.rows], rtol=1e-12)
+    again = LexicalIndex.fold(together, PLAIN)
+    assert again.score(query).tolist() == reference.bm25(together, query).tolist()
+
+
+def test_a_row_scores_the_same_in_the_tail_as_in_the_fold(documents, index):
+    """A copy of a counted row adds up to the same bits, so that it ties with it."""
+    tail = Tail(len(documents)).extended(documents)
+    for query in QUERIES:
+        scores = index.score(query, tail)
+        assert scores[: len(documents)].tobytes() == scores[len(documents) :].tobytes()
+
+
+def test_views_of_a_tail_stay_as_they_were(index):
+    older = Tail(index.n_rows).extended([["w1"], None])
+    newer = older.extended([["w1", "w1"]])
+    other = older.extended([["w2"], ["w1"]])
+    assert [view.n_rows for view in (older, newer, other)] == [2, 3, 4]
+    found = [np.flatnonzero(index.score(["w1"], view)[index.n_rows :]).tolist() for view in (older, newer, other)]
+    assert found == [[0], [0, 2], [0, 3]]
+    assert other.lengths.tolist() == [1, 0, 1, 1]
+
+
+def test_a_tail_of_other_rows_is_refused(index):
+    with pytest.raises(InvalidInput, match=f"expected {index.n_rows}"):
+        index.score(["w1"], Tail(index.n_rows - 1))
+
+
+@pytest.mark.parametrize("documents", [[], [None, []], [["a"]]], ids=str)
+def test_few_or_no_words(documents):
+    index = LexicalIndex.fold(documents, PLAIN)
+    again = LexicalIndex.from_blocks(list(index.to_blocks()), "here")
+    tail = Tail(len(documents)).extended([["a", "b"], None])
+    for made in (index, again):
+        assert (
+            made.score(["a"], tail).tolist()
+            == reference.bm25([*documents, ["a", "b"], None], ["a"], len(documents)).tolist()
+        )
+        assert len(made.retrieve(["b"], 3).candidates.rows) == 0
+
+
+def test_blocks_bring_back_the_same_index(documents, index, monkeypatch):
+    whole = list(index.to_blocks())
+    monkeypatch.setattr("binrag.lexical.blocks.BYTES", 100)
+    blocks = list(index.to_blocks())
+    assert max(map(len, blocks[1:])) == 100
+    assert b"".join(blocks) == b"".join(whole)
+    again = LexicalIndex.from_blocks(blocks, "here")
+    assert again.tokenizer == index.tokenizer
+    assert list(again.to_blocks()) == blocks
+    for query in QUERIES:
+        assert again.score(query).tobytes() == index.score(query).tobytes()
+
+
+def test_the_same_rows_make_the_same_bytes(documents, index):
+    assert list(LexicalIndex.fold(iter(documents), PLAIN).to_blocks()) == list(index.to_blocks())
+
+
+def test_damage_is_found_or_harmless(index):
+    """Whatever byte is changed: an error that names the place, or an index whose every search stays in bounds."""
+    blocks = list(index.to_blocks())
+    rng = np.random.default_rng(0)
+    n_found = 0
+    for _ in range(400):
+        damaged = [bytearray(block) for block in blocks]
+        block = damaged[rng.integers(2)]
+        block[rng.integers(len(block))] ^= 1 << int(rng.integers(8))
+        try:
+            read = LexicalIndex.from_blocks([bytes(block) for block in damaged], "the lexical index")
+        except CorruptStore as error:
+            assert "the lexical index is damaged" in str(error)
+            n_found += 1
+        except FormatVersionError:
+            n_found += 1
+        else:
+            assert read.rows.max() < read.n_rows
+            for query in QUERIES:
+                read.retrieve(query, 5)
+    assert n_found > 100
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda b: [],
+        lambda b: b[:1],
+        lambda b: b[1:],
+        lambda b: [b[0], b[1][:-1]],
+        lambda b: [b[0], b[1] + b"\0"],
+        lambda b: [b"\xc1", b[1]],
+    ],
+)
+def test_missing_and_foreign_blocks_are_refused(index, change):
+    with pytest.raises(CorruptStore, match="here is damaged"):
+        LexicalIndex.from_blocks(change(list(index.to_blocks())), "here")
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("words", "words are out of order"),
+        ("rows", "out of range or out of order"),
+        ("far row", "out of range or out of order"),
+        ("score", "no number above zero"),
+    ],
+)
+def test_contents_that_cannot_be_are_refused(part, message):
+    header, stream = LexicalIndex.fold([["a", "b"], ["a"]], PLAIN).to_blocks()
+    assert stream[:2] == b"ab"
+    rows, scores = 2 + 4 + 8, 2 + 4 + 8 + 12
+    changed = bytearray(stream)
+    if part == "words":
+        changed[:2] = b"ba"
+    elif part == "rows":
+        changed[rows : rows + 8] = np.array([1, 0], "<u4").tobytes()
+    elif part == "far row":
+        changed[rows : rows + 8] = np.array([0, 2**32 - 1], "<u4").tobytes()
+    else:
+        changed[scores : scores + 4] = np.array([np.nan], "<f4").tobytes()
+    with pytest.raises(CorruptStore, match=message):
+        LexicalIndex.from_blocks([header, bytes(changed)], "here")
+
+
+def test_a_fold_is_due_after_a_tenth_and_some_thousands():
+    due = [(0, 4095, False), (0, 4096, True), (40_000, 4096, True), (1_000_000, 99_999, False), (10**6, 10**5, True)]
+    assert [needs_fold(n_folded, n_tail) for n_folded, n_tail, _ in due] == [is_due for *_, is_due in due]
+
+
+def test_without_bm25s_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bm25s", None)
+    with pytest.raises(MissingDependency, match=r"binrag\[lexical\]"):
+        LexicalIndex.fold([["a"]], PLAIN)
+
+
+def test_bm25s_is_imported_by_the_fold_alone():
+    program = (
+        "import sys, binrag, binrag.lexical as lexical\n"
+        "assert not {'bm25s', 'numba'} & set(sys.modules)\n"
+        "lexical.LexicalIndex.from_blocks\n"
+        "lexical.LexicalIndex.fold([['a']], lexical.Tokenizer())\n"
+        "assert 'bm25s' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
