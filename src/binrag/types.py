@@ -25,6 +25,7 @@ Mode: TypeAlias = Literal["r", "rw", "c", "x"]
 KeepVectors: TypeAlias = Literal["int8", "float16", "none"]
 Durability: TypeAlias = Literal["commit", "os"]
 Similarity: TypeAlias = Literal["cosine", "dot"]
+Legs: TypeAlias = Literal["dense", "lexical", "hybrid"]
 Progress: TypeAlias = bool | Callable[[int, int | None], None] | None
 
 

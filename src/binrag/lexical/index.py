@@ -212,11 +212,24 @@ class LexicalIndex:
             lengths, after = tail.lengths, scores[self.n_rows :]
             for word in words:
                 rows, counts = tail.postings(word)
-                after[rows] += self.weighting.scores(self.idf(word), counts, lengths[rows])
+                after[rows] += self.weighting.scores(self.idf(word, tail), counts, lengths[rows])
         return scores
 
-    def idf(self, word: str) -> np.float32:
-        """Return the weight of a word; one that no row of the index holds has the largest."""
+    @classmethod
+    def unfolded(cls, tokenizer: Tokenizer, tail: Tail) -> LexicalIndex:
+        """Return an index of no rows before a tail: the statistics are the tail's own."""
+        lengths = tail.lengths
+        weighting = Weighting(int((lengths > 0).sum()), int(lengths.sum()))
+        none = np.zeros(0, dtype=np.int32)
+        return cls(tokenizer, 0, weighting, Vocabulary.of([]), np.zeros(1, np.int64), none, none.astype(np.float32))
+
+    def idf(self, word: str, tail: Tail | None = None) -> np.float32:
+        """Return the weight of a word; one that no row of the index holds has the largest.
+
+        An index of no rows looks at those of the tail.
+        """
+        if self.n_rows == 0 and tail is not None:
+            return self.weighting.idf(len(tail.postings(word)[0]))
         place = self.vocabulary.find(word)
         return self.weighting.idf(0 if place is None else int(self.indptr[place + 1] - self.indptr[place]))
 
@@ -245,7 +258,7 @@ class LexicalIndex:
             folded = self.rows[self.indptr[place] : self.indptr[place + 1]] if place is not None else self.rows[:0]
             later = tail.postings(word)[0] if tail else np.zeros(0, dtype=np.int64)
             if len(folded) or len(later):
-                weight = float(self.weighting.idf(len(folded)))
+                weight = float(self.idf(word, tail))
                 mass += weight
                 held += weight * (_among(rows, folded) | _among(rows - self.n_rows, later))
         return held / mass if mass else held

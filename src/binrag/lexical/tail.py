@@ -53,6 +53,10 @@ class Tail:
         postings = {word: (rows.tolist(), counts.tolist()) for word, (rows, counts) in cut.items() if len(rows)}
         return Tail(self.first_row, self.n_rows, self._lengths[: self.n_rows], postings)
 
+    def until(self, n_rows: int) -> Tail:
+        """Return a view of the first `n_rows` of these rows."""
+        return self if n_rows == self.n_rows else Tail(self.first_row, n_rows, self._lengths, self._postings)
+
     def postings(self, word: str) -> tuple[Int64, Int64]:
         """Return the rows in view that hold a word, counted from `first_row`, and how often; int64 (n,) each."""
         rows, counts = self._postings.get(word, ((), ()))

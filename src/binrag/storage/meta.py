@@ -74,6 +74,7 @@ _FIELDS: dict[str, dict[str, type]] = {
     "binarizer": {"component_id": str, "config": dict},
     "encoder": {"encoder_id": str, "similarity": str, "dim": int, "document": bytes, "query": bytes},
     "auto_fit": {"outcome": str},
+    "lexical": {"language": str, "n_rows": int, "generation": int},
     "probe": {},
 }
 """What the maps of ``meta`` hold at least; some may be nil instead."""

@@ -378,6 +378,12 @@ class Writing(Reading):
         self._connection.execute("DELETE FROM blocks WHERE part IN ('codes', 'rest', 'rescale')")
         self._connection.execute("DELETE FROM tail")
 
+    def put_blocks(self, part: str, n_rows: int, blocks: Iterable[bytes]) -> None:
+        """Write all blocks of a part that is written as a whole, in place of those that it had."""
+        self._connection.execute("DELETE FROM blocks WHERE part = ?", (part,))
+        for no, data in enumerate(blocks):
+            self.put_block(part, no, n_rows, data)
+
     def put_block(self, part: str, no: int, n_rows: int, data: bytes) -> None:
         """Write a block under this transaction's generation."""
         fields = (part, no, self.generation, n_rows, data)

@@ -9,13 +9,14 @@ from typing import Any
 
 from binrag.encoders.late_interaction import LateInteraction
 from binrag.errors import BinragError
-from binrag.store import autofit, writer
+from binrag.store import autofit, words, writer
 from binrag.store.batches import Batch, Spool
 from binrag.store.encoding import CheckedEncoder, warn_of_truncated
 from binrag.store.handle import Handle
 from binrag.store.settings import first_space
 from binrag.store.space import VectorSpace, checked_vectors
 from binrag.store.tokens import TokenCoder
+from binrag.store.words import fold_if_due
 from binrag.types import Progress
 
 
@@ -65,15 +66,17 @@ def _write(handle: Handle, spool: Spool, tenant: str, beside: Callable[[], objec
             added += batch.ids
             n_truncated += batch.n_truncated
         with suppress(BinragError):  # damage is for whoever reads it to report
-            is_due = autofit.is_due(writing, space)
+            is_due = autofit.is_due(writing, space) or words.is_due(writing)
     warn_of_truncated(n_truncated, len(added))
     return added, is_due
 
 
 def fit_if_due(handle: Handle, progress: Progress) -> None:
-    """Fit codes if a commit of this thread made that due; the commit stands, whatever comes of it."""
+    """Fit codes and fold words if a commit of this thread made that due; the commit stands, whatever comes of it."""
     if handle.database.in_transaction:
         return
+    with suppress(BinragError):  # the next commit finds it still due
+        fold_if_due(handle.database)
     with suppress(BinragError):  # damage is for whoever reads it to report
         with handle.database.reading() as reading:
             space = handle.space_of(reading)

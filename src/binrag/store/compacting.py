@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 
+from binrag.errors import MissingDependency
 from binrag.indexes import FlatIndex
 from binrag.storage import Database, Writing
 from binrag.storage.renumbering import Renumbering
 from binrag.store.entries import entries_between, put_metadata
 from binrag.store.progress import progress_of
 from binrag.store.snapshot import Snapshot
+from binrag.store.words import LEXICAL, fold, new_record
 from binrag.store.writer import mark, put_codes, put_tail
 from binrag.types import BLOCK, Compaction, Int64, Progress
 
@@ -31,6 +34,9 @@ def _renumber(writing: Writing, progress: Progress) -> int:
     order = renumbering.order()
     n_dropped = head.n_rows - len(order)
     if n_dropped == 0 and (np.diff(order) > 0).all():
+        words = writing.get(LEXICAL)
+        if words is not None and words["n_rows"] < head.n_rows:
+            _write_words(writing)
         return 0
     snapshot = Snapshot().refreshed(writing, head)
     with progress_of(progress, len(order), "compacting") as report:
@@ -40,7 +46,18 @@ def _renumber(writing: Writing, progress: Progress) -> int:
     writing.put_head(replace(head, **counts, coded=writing.generation, numbered=writing.generation))
     if snapshot.index is not None:
         _write_codes(writing, snapshot.index, order)
+    _write_words(writing)
     return n_dropped
+
+
+def _write_words(writing: Writing) -> None:
+    """Fold the words of all rows, whose numbers are others; without bm25s they wait for a later fold."""
+    record = writing.get(LEXICAL)
+    if record is None:
+        return
+    writing.put(LEXICAL, new_record(record["language"]))
+    with suppress(MissingDependency):
+        fold(writing)
 
 
 def _write_codes(writing: Writing, index: FlatIndex, order: Int64) -> None:

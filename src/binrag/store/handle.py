@@ -13,6 +13,7 @@ from binrag.store.encoding import CheckedEncoder
 from binrag.store.settings import Settings
 from binrag.store.snapshot import Snapshot
 from binrag.store.space import VectorSpace
+from binrag.store.words import Words
 from binrag.threads import Mutex
 from binrag.types import ALL_TENANTS, KeepVectors, Tenant
 
@@ -37,6 +38,8 @@ class Handle:
         The newest commit that was loaded.
     columns : Columns
         Metadata that filters asked for.
+    words : Words
+        The index of words, if a search asked for it.
     fitting : Mutex
         Held while codes are fitted.
     """
@@ -51,6 +54,7 @@ class Handle:
         self.tenant = tenant
         self.snapshot = Snapshot()
         self.columns = Columns()
+        self.words = Words()
         self._space: VectorSpace | None = None
         self.fitting = Mutex()
         self._refreshing = Mutex()
@@ -139,6 +143,7 @@ class Handle:
         self.database.close()
         self.snapshot = Snapshot()
         self.columns = Columns()
+        self.words = Words()
 
 
 def checked_tenant(tenant: object) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from binrag.errors import BinragError, CorruptStore
 from binrag.indexes.flat import bytes_of
+from binrag.lexical import LexicalIndex
 from binrag.probe import Probe
 from binrag.protocols import Binarizer
 from binrag.registry import binarizer_from_record
@@ -25,6 +26,7 @@ from binrag.store.entries import PART, entry
 from binrag.store.progress import progress_of
 from binrag.store.settings import Settings
 from binrag.store.space import VectorSpace
+from binrag.store.words import LEXICAL, checked_language
 from binrag.types import BLOCK, GROUP, Finding, Progress, UInt8
 
 _COMPARED = 128
@@ -103,6 +105,7 @@ class Check:
         for table, first in (("documents", 0), ("vectors", 0), ("tail", n_rows // BLOCK * BLOCK)):
             yield from self._strays(table, range(first, n_rows))
         yield from self._sample(n_rows)
+        yield from self._words()
         yield from (record.finding for record in self.inspection.records("ledger") if record.finding)
 
     def is_whole(self, table: str) -> bool:
@@ -153,6 +156,7 @@ class Check:
             "encoder": self._check_encoder,
             "probe": lambda record: record and Probe.from_record(record),
             "auto_fit": lambda record: record and str(record["outcome"]),
+            LEXICAL: lambda record: record and checked_language(record["language"]),
         }
         for key, read in readers.items():
             if key in self.records:
@@ -352,6 +356,25 @@ class Check:
                 f"they are not those of the kept vectors: {alike:.0%} of what vectors of theirs would have in common"
             )
             yield Finding("code", f"the codes of rows {rows[0]} to {rows[-1]}", problem)
+
+    def _words(self) -> Iterator[Finding]:
+        """Check the index of words against its record."""
+        record, place = self.map_of(LEXICAL), f"part {LEXICAL!r}"
+        n_blocks = sum(part == LEXICAL for part, _ in self.blocks)
+        data = [self.data(LEXICAL, no) for no in range(n_blocks)]
+        if any(own is None for own in data):
+            if self.is_whole("blocks"):
+                yield Finding("missing", place, f"it has {n_blocks} blocks, and they are not the first ones")
+            return
+        if not n_blocks and not record.get("n_rows"):
+            return
+        try:
+            index = LexicalIndex.from_blocks([own for own in data if own is not None], place)
+        except BinragError as error:
+            yield Finding("record", place, str(error))
+            return
+        if index.n_rows != record.get("n_rows") or index.n_rows > self.n_rows:
+            yield Finding("count", place, f"it is of {index.n_rows} rows; its record says {record.get('n_rows')}")
 
     def _strays(self, table: str, rows: range) -> Iterator[Finding]:
         for first, stop in ((-(2**63), rows.start), (rows.stop, 2**63 - 1)):

@@ -25,6 +25,7 @@ from binrag.store.progress import progress_of
 from binrag.store.settings import Settings
 from binrag.store.space import VectorSpace
 from binrag.store.tokens import TokenSpace
+from binrag.store.words import LEXICAL, new_record
 from binrag.store.writer import append_codes, joined, mark
 from binrag.types import BLOCK, GROUP, Codes, Finding, Float32, KeepVectors, Progress, Repair, Similarity
 
@@ -165,6 +166,8 @@ class _Salvage:
         for key, record in records.items():
             if record is not None:
                 writing.put(key, record)
+        if words := self.check.map_of(LEXICAL):
+            writing.put(LEXICAL, new_record(words["language"]))  # folded again when that is due
         if self.space is None:
             self._save_ledger(writing)
             return

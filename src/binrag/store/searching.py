@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -15,19 +14,17 @@ from binrag import pipeline
 from binrag.encoders.rerankers import reranked_scores, resolve_reranker
 from binrag.errors import InvalidInput
 from binrag.filters import Filter
-from binrag.indexes import FlatIndex
 from binrag.protocols import Reranker
 from binrag.ranking.diversify import coverage, mmr
 from binrag.storage import Reading
-from binrag.storage.vectors import decode_vectors
 from binrag.store.batches import checked_texts
 from binrag.store.handle import Handle
+from binrag.store.legs import N_FUSED, DenseLeg, LexicalLeg, Reach, fused
 from binrag.store.settings import checked_candidates, checked_count
 from binrag.store.snapshot import Snapshot
-from binrag.store.space import VectorSpace, checked_vectors
+from binrag.store.space import checked_vectors
 from binrag.store.tokens import checked_query
-from binrag.threads import in_threads
-from binrag.types import Candidates, Coverage, Diversity, Float32, Hit, Int64, KeepVectors, Rerank, UInt64
+from binrag.types import Candidates, Coverage, Diversity, Float32, Hit, Legs, Rerank, UInt64
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,7 @@ class Selection:
     ids: Sequence[str] | None = None
 
     def rows(self, handle: Handle, reading: Reading, snapshot: Snapshot) -> UInt64 | None:
-        """Return a bitmap of the rows, as `pools_of` takes it."""
+        """Return a bitmap of the rows, as an index takes it."""
         if snapshot.index is None:
             return None
         allowed = handle.columns.allowed(reading, snapshot.index.live, self.tenant, self.where)
@@ -57,6 +54,7 @@ class Asked:
     """How hits are found, ordered and chosen; see `Store.search`."""
 
     k: int
+    legs: Legs = "dense"
     n_candidates: int | None = None
     diversity: Diversity | None = None
     rerank: Rerank | None = None
@@ -69,7 +67,7 @@ class Asked:
         return max(self.k, of_diversity, 0 if self.rerank is None else self.rerank.n_pool)
 
 
-def checked_asked(k: Any, n_candidates: Any, diversity: Any, rerank: Any, min_score: Any) -> Asked:
+def checked_asked(k: Any, legs: Any, n_candidates: Any, diversity: Any, rerank: Any, min_score: Any) -> Asked:
     """Check what a search is asked for.
 
     Raises
@@ -77,13 +75,17 @@ def checked_asked(k: Any, n_candidates: Any, diversity: Any, rerank: Any, min_sc
     InvalidInput
     """
     k = checked_count("k", k)
+    if legs not in get_args(Legs):
+        raise InvalidInput(f"legs is {legs!r}, expected one of {', '.join(get_args(Legs))}")
+    if legs == "lexical" and n_candidates is not None:
+        raise InvalidInput("n_candidates is about the scan of codes, and legs='lexical' scans none; leave it out")
     if diversity is not None and not isinstance(diversity, Diversity):
         raise InvalidInput(f"diversity is {diversity!r}, expected binrag.Mmr(…), binrag.Coverage(…) or None")
     if min_score is not None and not (isinstance(min_score, (int, float)) and math.isfinite(min_score)):
         raise InvalidInput(f"min_score is {min_score!r}, expected a finite number or None")
     if rerank is not None and not isinstance(rerank, Rerank):
         rerank = Rerank(rerank)
-    return Asked(k, checked_candidates(k, n_candidates), diversity, rerank, min_score)
+    return Asked(k, legs, checked_candidates(k, n_candidates), diversity, rerank, min_score)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,8 @@ class Pool:
             assert self.vectors is not None
             choose = coverage if isinstance(asked.diversity, Coverage) else mmr
             scores = np.array([hit.score for hit in hits], dtype=np.float64)
+            if asked.legs == "lexical" and asked.rerank is None and len(scores):
+                scores /= scores.max()  # on the scale of the vectors
             hits = [hits[i] for i in choose(scores, self.vectors, asked.k, asked.diversity.diversity)]
         return [hit for hit in hits[: asked.k] if asked.min_score is None or hit.score >= asked.min_score]
 
@@ -134,18 +138,62 @@ def search_batch(handle: Handle, queries: Any, asked: Asked, selection: Selectio
     """Search for several queries in the same commit's state; see `Store.search_batch`."""
     listed = _listed(queries)
     reranker = None if asked.rerank is None else resolve_reranker(asked.rerank.reranker)
-    if reranker is not None:
-        checked_texts("queries of a reranker", listed)
-    vectors = _query_vectors(handle, listed)
+    if reranker is not None or asked.legs != "dense":
+        checked_texts(f"queries (legs={asked.legs!r}, rerank={reranker is not None})", listed)
+    if asked.legs == "lexical":
+        _check_not_empty(listed)
+    vectors = listed if asked.legs == "lexical" else _query_vectors(handle, listed)
     with handle.view() as (reading, snapshot):
         allowed = selection.rows(handle, reading, snapshot)
         pools: list[Pool] = []
-        left = iter(vectors)
+        left = zip(listed, vectors, strict=True)
         while tile := list(islice(left, pipeline.TILE * handle.n_threads)):
-            pools += pools_of(reading, snapshot, tile, asked, handle.keep, handle.n_threads, allowed)
+            pools += _pools(handle, reading, snapshot, tile, asked, allowed)
     if reranker is not None:  # models take their time, and nothing is being read meanwhile
         pools = [pool.reranked(reranker, query) for pool, query in zip(pools, listed, strict=True)]
     return [pool.chosen(asked) for pool in pools]
+
+
+def _pools(
+    handle: Handle,
+    reading: Reading,
+    snapshot: Snapshot,
+    queries: list[tuple[Any, Any]],
+    asked: Asked,
+    allowed: UInt64 | None,
+) -> list[Pool]:
+    """Return the best hits of queries, (text, vector) each, by the legs that are asked for."""
+    space, index = snapshot.space, snapshot.index
+    view = None if asked.legs == "dense" else handle.words.view(reading)
+    if index is None or space is None:
+        return [Pool([], np.zeros((0, 1), np.float32)) for _ in queries]
+    reach = Reach(asked.n_best, asked.n_candidates, handle.n_threads, allowed)
+    if view is not None:
+        # the legs have to see far enough for what both find to be among what either does
+        reach = replace(reach, n_best=max(asked.n_best, N_FUSED))
+    leg = DenseLeg(reading, space, index, handle.keep)
+    found: list[Candidates] = []
+    if asked.legs != "lexical":
+        found = leg.found([vector for _, vector in queries], reach)
+    if view is not None:
+        live = index.live if allowed is None else index.live & allowed[: len(index.live)]
+        words = LexicalLeg(*view, live)
+        matches = [words.found(text, reach.n_best) for text, _ in queries]
+        if asked.legs == "lexical":
+            found = [own.candidates for own in matches]
+        else:
+            arguments = zip(queries, found, matches, strict=True)
+            found = [fused(leg, words, *query, dense, own.candidates) for query, dense, own in arguments]
+    best = [candidates.top(asked.n_best) for candidates in found]
+    if asked.diversity is None:
+        return [Pool(_hits(reading, candidates)) for candidates in best]
+    return [Pool(_hits(reading, own), leg.vectors_of(own.rows)) for own in best]
+
+
+def _check_not_empty(texts: list[str]) -> None:
+    for text in texts:
+        if not text.strip():
+            raise InvalidInput("the query is empty; expected text")
 
 
 def _listed(queries: Any) -> Any:
@@ -174,113 +222,6 @@ def _query_vectors(handle: Handle, listed: Any) -> Iterable[Float32]:
     if is_text:
         return handle.encoder.encode_queries(checked_texts("queries", listed), dim)
     return checked_vectors(listed, dim, lambda i: f"query vector {i}" if len(listed) > 1 else "the query vector")
-
-
-def pools_of(
-    reading: Reading,
-    snapshot: Snapshot,
-    vectors: Sequence[Float32],
-    asked: Asked,
-    keep: KeepVectors,
-    n_threads: int,
-    allowed: UInt64 | None = None,
-) -> list[Pool]:
-    """Return each query's best hits.
-
-    Parameters
-    ----------
-    reading : Reading
-        A transaction.
-    snapshot : Snapshot
-        What its commit holds.
-    vectors : sequence of float32 (dim,), or (n_tokens, dim) in a store of token vectors
-        The queries.
-    asked : Asked
-        How many hits, and how they are found.
-    keep : "int8", "float16" or "none"
-        What the last candidates are scored by.
-    n_threads : int
-        Threads that share the scan, at most.
-    allowed : uint64 (≥ ceil(n_rows / 64),), optional
-        Bitmap of rows that may be hits.
-
-    Raises
-    ------
-    DimensionMismatch
-        If a vector's dimension is not the store's.
-    """
-    space, index = snapshot.space, snapshot.index
-    if index is None or space is None:
-        return [Pool([], np.zeros((0, 1), np.float32)) for _ in vectors]
-    by = (reading, space, index, vectors, asked.n_best, asked.n_candidates, n_threads, allowed)
-    found = _by_vectors(*by, keep) if space.tokens is None else _by_tokens(*by)
-    best = [candidates.top(asked.n_best) for candidates in found]
-    if asked.diversity is None:
-        return [Pool(_hits(reading, candidates)) for candidates in best]
-    return [Pool(_hits(reading, own), _vectors_of(reading, space, index, own.rows, keep)) for own in best]
-
-
-def _by_vectors(
-    reading: Reading,
-    space: VectorSpace,
-    index: FlatIndex,
-    vectors: Sequence[Float32],
-    n_best: int,
-    n_candidates: int | None,
-    n_threads: int,
-    allowed: UInt64 | None,
-    keep: KeepVectors,
-) -> list[Candidates]:
-    """Return each query's best rows by one vector a document, at least `n_best` where there are so many."""
-    for vector in vectors:
-        space.check_dim(vector[None])
-    queries = in_threads([partial(space.query, vector) for vector in vectors], n_threads)
-    n_candidates = max(n_candidates or pipeline.default_candidates(index, n_best), n_best)
-    found = pipeline.retrieve_batch(index, queries, n_candidates, allowed, n_threads=n_threads)
-    if keep == "none":
-        return found
-
-    def read(rows: Sequence[int]) -> Float32:
-        return decode_vectors(reading.vectors(rows), keep, space.dim)
-
-    n_reads = pipeline.default_reads(n_best, space.binarizer.n_bits / space.dim)
-    return [pipeline.rescore(own, query, n_reads, read) for own, query in zip(found, queries, strict=True)]
-
-
-def _by_tokens(
-    reading: Reading,
-    space: VectorSpace,
-    index: FlatIndex,
-    matrices: Sequence[Float32],
-    n_best: int,
-    n_candidates: int | None,
-    n_threads: int,
-    allowed: UInt64 | None,
-) -> list[Candidates]:
-    """Return each query's best rows by MaxSim, at least `n_best` where there are so many."""
-    tokens = space.tokens
-    assert tokens is not None
-    for matrix in matrices:
-        tokens.check_dim(matrix)
-    prepared = in_threads([partial(tokens.query, matrix) for matrix in matrices], n_threads)
-    queries = [space.query(query.fde) for query in prepared]
-    n_reads = pipeline.default_token_reads(n_best)
-    n_candidates = max(n_candidates or pipeline.SCANNED_PER_READ * n_reads, n_best)
-    found = pipeline.retrieve_batch(index, queries, n_candidates, allowed, n_threads=n_threads)
-    rows = [own.rows[:n_reads] for own in found]
-    blobs = [reading.vectors(own.tolist()) for own in rows]
-    return in_threads(
-        [partial(tokens.rescored, *arguments) for arguments in zip(blobs, prepared, rows, strict=True)], n_threads
-    )
-
-
-def _vectors_of(reading: Reading, space: VectorSpace, index: FlatIndex, rows: Int64, keep: KeepVectors) -> Float32:
-    """Return rows' kept vectors, or else what their codes stand for, on the scale of the scores."""
-    if space.tokens is not None:
-        return space.tokens.directions(reading.vectors(rows.tolist()))
-    if keep == "none":
-        return pipeline.decode(space.binarizer, index.codes_of(rows))
-    return decode_vectors(reading.vectors(rows.tolist()), keep, space.dim)
 
 
 def _hits(reading: Reading, best: Candidates) -> list[Hit]:

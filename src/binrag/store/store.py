@@ -31,6 +31,7 @@ from binrag.store.sampled import PROBE, KnownGain, Sample
 from binrag.store.searching import checked_asked
 from binrag.store.settings import Settings, check_handle, checked_count, settings_with
 from binrag.store.training import Request, TrainingJob
+from binrag.store.words import LEXICAL, Language, check_words, checked_language, fold, new_record
 from binrag.threads import n_processors
 from binrag.types import (
     Compaction,
@@ -41,6 +42,7 @@ from binrag.types import (
     Float32,
     Hit,
     KeepVectors,
+    Legs,
     Metadata,
     Mode,
     Progress,
@@ -84,6 +86,7 @@ class Store:
         auto_fit: bool | None = None,
         tenant: str | None = None,
         late_interaction: LateInteraction | None = None,
+        lexical: Language | None = None,
     ) -> Store:
         """Open a store, or create it.
 
@@ -136,6 +139,9 @@ class Store:
         late_interaction : LateInteraction, optional
             For a new store of token vectors: how they are held. ``LateInteraction()`` if a `MultiVectorEncoder` is
             given; to be given where the encoder is a model's name, a function, or None. The file keeps it.
+        lexical : "en" or "any", optional
+            For a new store whose texts are also to be found by their words: by English rules (stop words, plurals), or
+            by none of any language. The file keeps it; see `index_words` for a store without.
 
         Raises
         ------
@@ -152,11 +158,14 @@ class Store:
         late = checked_late_interaction(late_interaction, encoder if is_new else None)
         asked = Settings(None, dim, keep_vectors, seed, code_bytes, auto_fit, late)
         asked, initial = settings_with(binarizer, asked, is_new)
+        if lexical is not None:
+            initial[LEXICAL] = new_record(checked_language(lexical))
         resolved = encoder_for(encoder, late, None) if is_new else None
         database = Database.open(Path(path), mode, lock_timeout, initial, durability)
         try:
             with database.reading() as reading:
                 recorded = asked.check_agreement(reading, initial.get("binarizer"))
+                check_words(reading, lexical)
                 if not is_new:
                     resolved = encoder_for(encoder, recorded.late_interaction, reading.get("encoder"))
             return cls(Handle(database, CheckedEncoder(resolved), recorded, n_threads, tenant))
@@ -250,6 +259,7 @@ class Store:
         where: Where = None,
         ids: Iterable[str] | None = None,
         tenant: Tenant = None,
+        legs: Legs = "dense",
         n_candidates: int | None = None,
         diversity: Diversity | None = None,
         rerank: Rerank | Any = None,
@@ -270,6 +280,10 @@ class Store:
             Only these documents may be hits; unknown ids are no error. With `where`, both must hold.
         tenant : str, ALL_TENANTS or None
             Whose documents to look at. By default those of the handle's tenant, else of the unnamed one.
+        legs : "dense", "lexical" or "hybrid"
+            What rows are found by: their vectors; their words (BM25, whose scores hits have then); or both, for which
+            the score of a row is that of its vector, raised as far as it holds the query's words. Words need a text as
+            the query, and a store made with `lexical`, or `index_words`.
         n_candidates : int, optional
             How many rows the scan hands on to be scored by the float query; at least k. More find more
             of what float32 would find, and take longer.
@@ -297,6 +311,7 @@ class Store:
             where=where,
             ids=ids,
             tenant=tenant,
+            legs=legs,
             n_candidates=n_candidates,
             diversity=diversity,
             rerank=rerank,
@@ -311,6 +326,7 @@ class Store:
         where: Where = None,
         ids: Iterable[str] | None = None,
         tenant: Tenant = None,
+        legs: Legs = "dense",
         n_candidates: int | None = None,
         diversity: Diversity | None = None,
         rerank: Rerank | Any = None,
@@ -322,7 +338,7 @@ class Store:
         ----------
         queries : list of str, float (n, dim), or list of float (n_tokens, dim)
             The queries.
-        k, where, ids, tenant, n_candidates, diversity, rerank, min_score
+        k, where, ids, tenant, legs, n_candidates, diversity, rerank, min_score
             As in `search`, for each query.
 
         Returns
@@ -330,7 +346,7 @@ class Store:
         list of list of Hit
             One list a query, each as `search` returns it.
         """
-        asked = checked_asked(k, n_candidates, diversity, rerank, min_score)
+        asked = checked_asked(k, legs, n_candidates, diversity, rerank, min_score)
         names = None if ids is None else checked_ids(ids)
         selection = searching.Selection(self._whose(ids, tenant), _filter(where), names)
         return searching.search_batch(self._handle, queries, asked, selection)
@@ -508,6 +524,30 @@ class Store:
         """Load what other handles committed, as a search does by itself; return the generation now in view."""
         with self._handle.view() as (_, snapshot):
             return snapshot.generation
+
+    def index_words(self, language: Language = "en") -> None:
+        """Index the words of all texts, in one commit, so that searches may ask for `legs` with words.
+
+        Documents added later are found by their words at once. From 4,096 rows on, the index is folded into the file
+        again when a tenth has come since, after the commit, and when the store is compacted; till then rows count by
+        the statistics of the last fold.
+
+        Parameters
+        ----------
+        language : "en" or "any"
+            As `lexical` of `Store.open`; another than before replaces it.
+
+        Raises
+        ------
+        MissingDependency
+            If bm25s is not installed.
+        InvalidInput, ReadOnlyStore, StoreLocked, StorageFull
+        """
+        handle = self._handle
+        handle.check_whole("index_words")
+        checked_language(language)
+        with handle.database.writing() as writing:
+            fold(writing, language)
 
     def recode(
         self, binarizer: BinarizerLike, *, vectors: Iterable[Any] | None = None, progress: Progress = None

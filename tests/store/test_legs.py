@@ -1,0 +1,272 @@
+"""Searches by words and by both legs, in stores that change: equal to what the parts give for all texts at once."""
+
+import sqlite3
+from contextlib import closing
+
+import numpy as np
+import pytest
+from fakes import WordEncoder, WordTokenEncoder, ids_of, sentences
+
+import binrag
+from binrag import (
+    ALL_TENANTS,
+    CorruptStore,
+    InvalidInput,
+    MissingDependency,
+    Mmr,
+    Rerank,
+    Store,
+    UnsupportedMode,
+)
+from binrag.lexical import LexicalIndex, Tokenizer
+from binrag.ranking.fusion import EXPONENT, WEIGHT
+from binrag.store import words
+
+pytest.importorskip("bm25s", reason="the lexical extra brings it")
+TEXTS = sentences(60)
+IDS = [f"d{i}" for i in range(60)]
+QUERIES = ["silver river 7", "copper", "engine paper garden 12", "silver silver stone"]
+EN = Tokenizer("en")
+
+
+def scratch(texts, query):
+    """Scores of all texts, by bm25s, and how much of the query they hold."""
+    index = LexicalIndex.fold([EN.words(text) for text in texts], EN)
+    return index.score(EN.words(query)), index.coverage(EN.words(query), np.arange(len(texts)))
+
+
+def ordered(scores, names):
+    """(name, score) of those above zero, best first, ties by row."""
+    order = np.lexsort((np.arange(len(scores)), -scores))
+    return [(names[i], scores[i]) for i in order if scores[i] > 0]
+
+
+def check_lexical(store, texts, names, **options):
+    for query in QUERIES:
+        expected = ordered(scratch(texts, query)[0], names)
+        hits = store.search(query, k=len(texts), legs="lexical", **options)
+        assert [hit.score for hit in hits] == pytest.approx([score for _, score in expected], rel=1e-5)
+        found, wanted = dict.fromkeys(ids_of(hits)), dict.fromkeys(name for name, _ in expected)
+        assert found.keys() == wanted.keys()
+        if len({round(float(score), 4) for _, score in expected}) == len(expected):
+            assert list(found) == list(wanted)
+
+
+@pytest.fixture(params=["vectors", "none", "tokens"])
+def store(request, path):
+    encoder = (WordTokenEncoder if request.param == "tokens" else WordEncoder)(64)
+    options = {"keep_vectors": "none"} if request.param == "none" else {}
+    with Store.open(path, encoder=encoder, lexical="en", **options) as store:
+        store.add(TEXTS, ids=IDS, metadata=[{"n": i} for i in range(60)])
+        yield store
+
+
+def test_words_find_what_bm25_finds_in_all_texts(store):
+    check_lexical(store, TEXTS, IDS)
+    assert store.search("nowhere", legs="lexical") == []
+    assert store.search_batch(QUERIES, k=5, legs="lexical") == [store.search(q, k=5, legs="lexical") for q in QUERIES]
+
+
+def test_both_legs_give_the_vectors_score_raised_by_the_words(store):
+    for query in QUERIES:
+        dense = {hit.id: hit.score for hit in store.search(query, k=60, n_candidates=1000)}
+        covered = dict(zip(IDS, scratch(TEXTS, query)[1], strict=True))
+        expected = {id_: score + WEIGHT * covered[id_] ** EXPONENT for id_, score in dense.items()}
+        hits = store.search(query, k=60, legs="hybrid", n_candidates=1000)
+        assert {hit.id: hit.score for hit in hits} == pytest.approx(expected, abs=1e-6)
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+def test_what_changes_is_found_as_it_is_now(store):
+    texts = dict(zip(IDS, TEXTS, strict=True))
+    store.add(["silver lake"], ids=["d3"])
+    store.delete(["d4", "d5"])
+    assert "d3" in ids_of(store.search("lake", legs="lexical"))
+    assert not {"d4", "d5"} & set(ids_of(store.search("silver river 4 5", k=60, legs="lexical")))
+    texts = {**{id_: text for id_, text in texts.items() if id_ not in ("d3", "d4", "d5")}, "d3": "silver lake"}
+    store.index_words()  # statistics of what there is now
+    check_lexical(store, list(texts.values()), list(texts))
+    with pytest.raises(ZeroDivisionError), store.transaction():
+        store.add(["unheard"], ids=["new"])
+        raise ZeroDivisionError
+    assert store.search("unheard", legs="lexical") == []
+    assert store.verify() == []
+
+
+def test_filters_tenants_and_ids_hold_for_words(store):
+    for legs in ("lexical", "hybrid"):
+        hits = store.search("silver river", k=60, legs=legs, where={"n": {"$lt": 20}})
+        assert {int(hit.id[1:]) for hit in hits} <= set(range(20))
+        assert set(ids_of(store.search("silver river 7", k=60, legs=legs, ids=["d7", "d8"]))) <= {"d7", "d8"}
+        store.add(["silver secret"], ids=["s"], tenant="acme")
+        assert ids_of(store.search("silver", legs=legs, tenant="acme")) == ["s"]
+        assert "s" not in ids_of(store.search("secret", k=60, legs=legs))
+        assert "s" in ids_of(store.search("secret", k=60, legs=legs, tenant=ALL_TENANTS))
+
+
+def test_other_handles_see_it(store, path):
+    with Store.open(path, "r", encoder=store._handle.encoder.encoder) as other:
+        assert other.search("silver", legs="lexical") == store.search("silver", legs="lexical")
+        store.add(["silver"], ids=["new"])
+        for legs in ("lexical", "hybrid"):
+            assert other.search("silver", legs=legs) == store.search("silver", legs=legs)
+        assert "new" in ids_of(other.search("silver", legs="lexical"))
+
+
+def test_hits_by_words_can_be_diverse_reranked_and_cut(store):
+    for legs in ("lexical", "hybrid"):
+        plain = store.search("silver river", k=8, legs=legs)
+        assert store.search("silver river", k=8, legs=legs, diversity=Mmr(0)) == plain
+        assert len(store.search("silver river", k=8, legs=legs, diversity=Mmr(0.7))) == len(plain)
+        limit = plain[2].score
+        assert store.search("silver river", k=8, legs=legs, min_score=limit) == [h for h in plain if h.score >= limit]
+        by_length = Rerank(lambda query, texts: [-len(text) for text in texts], 20)
+        found = store.search("silver river", k=3, legs=legs, rerank=by_length)
+        assert [len(hit.text) for hit in found] == sorted(len(hit.text) for hit in found)
+
+
+BLOCK_TEXTS = sentences(4096 + 30, seed=3, n_words=4)
+
+
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory):
+    """Bytes of a store whose first 4,126 rows are folded, and 20 rows since."""
+    path = tmp_path_factory.mktemp("folded") / "s"
+    with Store.open(path, encoder=WordEncoder(8), lexical="en", auto_fit=False) as store:
+        names = [f"d{i}" for i in range(len(BLOCK_TEXTS) + 20)]
+        store.add(BLOCK_TEXTS, ids=names[: len(BLOCK_TEXTS)])
+        store.add(sentences(20, seed=4), ids=names[len(BLOCK_TEXTS) :])
+    return path.read_bytes()
+
+
+@pytest.fixture
+def large(folded, path):
+    path.write_bytes(folded)
+    with Store.open(path, encoder=WordEncoder(8)) as store:
+        yield store
+
+
+def record_of(store):
+    with store._handle.database.reading() as reading:
+        return reading.get(words.LEXICAL)
+
+
+def test_words_are_folded_when_there_are_enough(large):
+    assert record_of(large)["n_rows"] == len(BLOCK_TEXTS)
+    texts = [*BLOCK_TEXTS, *sentences(20, seed=4)]
+    index = LexicalIndex.fold([EN.words(text) for text in BLOCK_TEXTS], EN)
+    for query in ("copper", "silver silver stone", "engine paper garden"):
+        hits = large.search(query, k=10, legs="lexical")
+        exact = scratch(texts, query)[0]
+        own = np.array([exact[int(hit.id[1:])] for hit in hits])
+        assert [hit.score for hit in hits] == pytest.approx(own, rel=0.02)  # of other statistics by half a percent
+        in_fold = [hit for hit in hits if int(hit.id[1:]) < len(BLOCK_TEXTS)]
+        scores = index.score(EN.words(query))
+        assert [hit.score for hit in in_fold] == [float(scores[int(hit.id[1:])]) for hit in in_fold]
+
+
+def test_compacting_folds_anew(large):
+    large.delete([f"d{i}" for i in range(0, 4000, 3)])
+    large.compact()
+    left = [f"d{i}" for i in range(len(BLOCK_TEXTS) + 20) if i >= 4000 or i % 3]
+    assert record_of(large)["n_rows"] == len(left)
+    texts = {document.id: document.text for document in large.iter()}
+    assert list(texts) == left
+    for query in QUERIES:
+        expected = ordered(scratch(list(texts.values()), query)[0], left)
+        hits = large.search(query, k=20, legs="lexical")
+        assert [(hit.id, hit.score) for hit in hits] == [(name, float(score)) for name, score in expected[:20]]
+    assert large.verify() == []
+    large.add(["silver"], ids=["new"])
+    large.compact()  # nothing was deleted, and one row is not folded
+    assert record_of(large)["n_rows"] == len(left) + 1
+
+
+def test_without_bm25s_rows_stay_in_the_tail(path, monkeypatch, caplog):
+    def missing(*arguments):
+        raise MissingDependency("needs bm25s")
+
+    monkeypatch.setattr(LexicalIndex, "fold", missing)
+    monkeypatch.setattr("binrag.lexical.index.MIN_TAIL", 40)
+    with Store.open(path, encoder=WordEncoder(8), lexical="en") as store:
+        store.add(TEXTS, ids=IDS)
+        assert "not folded" in caplog.text
+        assert ids_of(store.search("garden", legs="lexical"))
+        store.delete(["d0"])
+        store.compact()
+        assert ids_of(store.search("garden", legs="lexical"))
+        with pytest.raises(MissingDependency):
+            store.index_words()
+
+
+def damaged(path, sql):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(sql)
+        connection.commit()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM blocks WHERE part = 'lexical' AND no = 0",
+        "DELETE FROM blocks WHERE part = 'lexical' AND no = 1",
+        "DELETE FROM blocks WHERE part = 'lexical'",
+        "UPDATE blocks SET data = zeroblob(length(data)) WHERE part = 'lexical' AND no = 1",
+        "DELETE FROM meta WHERE key = 'lexical'",
+    ],
+)
+def test_damage_is_found_and_repaired(large, path, sql):
+    large.close()
+    damaged(path, sql)
+    assert binrag.verify(path)
+    with Store.open(path, encoder=WordEncoder(8)) as store, pytest.raises((CorruptStore, UnsupportedMode)):
+        store.search("silver", legs="lexical")
+    binrag.repair(path, path.with_name("new"))
+    assert binrag.verify(path.with_name("new")) == []
+    with Store.open(path.with_name("new"), encoder=WordEncoder(8)) as store:
+        store.index_words()
+        assert len(store.search("silver", k=10, legs="hybrid")) == 10
+
+
+def test_a_store_is_given_words_later(path):
+    with Store.open(path, encoder=WordEncoder(8)) as store:
+        store.add(TEXTS, ids=IDS)
+        for legs in ("lexical", "hybrid"):
+            with pytest.raises(UnsupportedMode, match=r"no index of words; store.index_words\(\) makes one"):
+                store.search("silver", legs=legs)
+        store.index_words("any")
+        assert "d7" in ids_of(store.search("7", legs="lexical"))
+        assert record_of(store)["language"] == "any"
+        store.index_words("en")
+        check_lexical(store, TEXTS, IDS)
+    with pytest.raises(UnsupportedMode, match="lexical='any' was asked for, the store was made with 'en'"):
+        Store.open(path, lexical="any")
+    with Store.open(path, lexical="en") as store:
+        assert len(store.search("silver", legs="lexical")) > 0  # needs no encoder
+
+
+def test_bad_input(store, path):
+    for legs in ("both", None, ["dense"], ""):
+        with pytest.raises(InvalidInput, match="legs is"):
+            store.search("silver", legs=legs)
+    for legs in ("lexical", "hybrid"):
+        with pytest.raises(InvalidInput, match="the query is empty"):
+            store.search("  ", legs=legs)
+        with pytest.raises(InvalidInput, match=r"queries .*expected str"):
+            store.search(np.ones(64), legs=legs)
+    with pytest.raises(InvalidInput, match="legs='lexical' scans none"):
+        store.search("silver", legs="lexical", n_candidates=100)
+    for language in ("de", True, ["en"]):
+        with pytest.raises(InvalidInput, match="lexical is"):
+            store.index_words(language)
+        with pytest.raises(InvalidInput, match="lexical is"):
+            Store.open(path.with_name("new"), lexical=language)
+    assert not path.with_name("new").exists()
+
+
+def test_documents_without_a_text_are_found_by_their_vectors_alone(path):
+    with Store.open(path, encoder=WordEncoder(64), lexical="en") as store:
+        assert store.search("silver", legs="hybrid") == store.search("silver", legs="lexical") == []
+        store.add([None, "silver"], vectors=WordEncoder(64).encode_document(["silver river", "silver"]), ids=["a", "b"])
+        assert ids_of(store.search("silver", legs="lexical")) == ["b"]
+        assert ids_of(store.search("silver", legs="hybrid")) == ["b", "a"]
