@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import bm25s
+import msgpack
 import numpy as np
 import pytest
 import reference
@@ -184,29 +185,56 @@ def test_missing_and_foreign_blocks_are_refused(index, change):
 
 
 @pytest.mark.parametrize(
-    ("part", "message"),
+    ("where", "changed", "message"),
     [
-        ("words", "words are out of order"),
-        ("rows", "out of range or out of order"),
-        ("far row", "out of range or out of order"),
-        ("score", "no number above zero"),
+        ("words", [98, 97], "words are out of order"),
+        ("words", [97, 97], "words are out of order"),
+        ("words", [97, 255], "can't decode"),
+        ("lengths", [2, 0], "words are cut wrongly"),
+        ("lengths", [1, 2], "words are cut wrongly"),
+        ("counts", [3, 0], "postings are cut wrongly"),
+        ("counts", [1, 1], "postings are cut wrongly"),
+        ("rows", [1, 0, 0], "out of range or out of order"),
+        ("rows", [0, 0, 0], "out of range or out of order"),
+        ("rows", [0, 2, 0], "out of range or out of order"),
+        ("rows", [0, 1, 2**32 - 1], "out of range or out of order"),
+        ("scores", [np.nan, 1, 1], "no number above zero"),
+        ("scores", [np.inf, 1, 1], "no number above zero"),
+        ("scores", [0, 1, 1], "no number above zero"),
     ],
 )
-def test_contents_that_cannot_be_are_refused(part, message):
+def test_contents_that_cannot_be_are_refused(where, changed, message):
     header, stream = LexicalIndex.fold([["a", "b"], ["a"]], PLAIN).to_blocks()
-    assert stream[:2] == b"ab"
-    rows, scores = 2 + 4 + 8, 2 + 4 + 8 + 12
-    changed = bytearray(stream)
-    if part == "words":
-        changed[:2] = b"ba"
-    elif part == "rows":
-        changed[rows : rows + 8] = np.array([1, 0], "<u4").tobytes()
-    elif part == "far row":
-        changed[rows : rows + 8] = np.array([0, 2**32 - 1], "<u4").tobytes()
-    else:
-        changed[scores : scores + 4] = np.array([np.nan], "<f4").tobytes()
+    types = {"words": "u1", "lengths": "<u2", "counts": "<u4", "rows": "<u4", "scores": "<f4"}
+    first = {"words": 0, "lengths": 2, "counts": 6, "rows": 14, "scores": 26}[where]
+    data = np.array(changed, types[where]).tobytes()
     with pytest.raises(CorruptStore, match=message):
-        LexicalIndex.from_blocks([header, bytes(changed)], "here")
+        LexicalIndex.from_blocks([header, stream[:first] + data + stream[first + len(data) :]], "here")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_rows", -1),
+        ("n_rows", True),
+        ("n_rows", 2**31 + 1),
+        ("n_rows", 1),
+        ("n_counted", 1),
+        ("n_words", 2),
+        ("n_postings", 2),
+        ("k1", 0.0),
+        ("k1", 1),
+        ("b", 1.5),
+        ("b", float("nan")),
+        ("tokenizer", None),
+        ("more", 0),
+    ],
+)
+def test_headers_that_cannot_be_are_refused(name, value):
+    header, stream = LexicalIndex.fold([["a", "b"], ["a"]], PLAIN).to_blocks()
+    changed = msgpack.packb({**msgpack.unpackb(header), name: value})
+    with pytest.raises(CorruptStore, match="here is damaged"):
+        LexicalIndex.from_blocks([changed, stream], "here")
 
 
 def test_a_fold_is_due_after_a_tenth_and_some_thousands():
