@@ -10,8 +10,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from binrag.encoders import SentenceEncoder, SentenceTokenEncoder, TokenEncoder
-from binrag.encoders.fde import FdeConfig
-from binrag.encoders.late_interaction import LateInteraction
 from binrag.errors import (
     AutoFitWarning,
     BinarizerMismatch,
@@ -82,6 +80,8 @@ from binrag.types import (
 )
 
 if TYPE_CHECKING:
+    from binrag.encoders.fde import FdeConfig
+    from binrag.encoders.late_interaction import LateInteraction
     from binrag.readers.folders import read_folder
     from binrag.readers.splitting import Chunk, split
     from binrag.store.integrity import verify
@@ -168,6 +168,8 @@ __all__ = [
 
 
 _LATE = {
+    "FdeConfig": "binrag.encoders.fde",
+    "LateInteraction": "binrag.encoders.late_interaction",
     "Chunk": "binrag.readers.splitting",
     "read_folder": "binrag.readers.folders",
     "repair": "binrag.store.repairing",

@@ -252,8 +252,14 @@ def test_bad_input(store, path):
     for legs in ("lexical", "hybrid"):
         with pytest.raises(InvalidInput, match="the query is empty"):
             store.search("  ", legs=legs)
-        with pytest.raises(InvalidInput, match=r"queries .*expected str"):
+        with pytest.raises(
+            InvalidInput, match=r"reads the text of a query, and queries\[0\] is a ndarray, expected str"
+        ):
             store.search(np.ones(64), legs=legs)
+    with pytest.raises(InvalidInput, match="neither was asked for"):
+        store.search("silver", text="silver")
+    with pytest.raises(InvalidInput, match="got 2 texts for 1 queries"):
+        store.search_batch(["silver"], texts=["a", "b"], legs="hybrid")
     with pytest.raises(InvalidInput, match="legs='lexical' scans none"):
         store.search("silver", legs="lexical", n_candidates=100)
     for language in ("de", True, ["en"]):
@@ -262,6 +268,18 @@ def test_bad_input(store, path):
         with pytest.raises(InvalidInput, match="lexical is"):
             Store.open(path.with_name("new"), lexical=language)
     assert not path.with_name("new").exists()
+
+
+def test_a_vector_may_come_with_its_text(store):
+    encoder = store._handle.encoder.encoder
+    for query in QUERIES:
+        vector = encoder.encode_query([query])[0]
+        for legs in ("lexical", "hybrid"):
+            own, other = store.search(vector, text=query, legs=legs), store.search(query, legs=legs)
+            assert ids_of(own) == ids_of(other)
+            assert [hit.score for hit in own] == pytest.approx([hit.score for hit in other])
+        by_length = Rerank(lambda query, texts: [len(query)] * len(texts))
+        assert {hit.score for hit in store.search(vector, text=query, rerank=by_length)} == {len(query)}
 
 
 def test_documents_without_a_text_are_found_by_their_vectors_alone(path):

@@ -75,7 +75,7 @@ def test_bad_input(store):
     store.add([None], vectors=[np.ones((1, 64)) if store.info().late_interaction else np.ones(64)], ids=["no text"])
     with pytest.raises(InvalidInput, match="document 'no text' has no text for a reranker"):
         store.search("silver", rerank=Rerank(number, 100))
-    with pytest.raises(InvalidInput, match="queries of a reranker"):
+    with pytest.raises(InvalidInput, match="rerank reads the text of a query"):
         store.search(np.ones((1, 64)), rerank=number)
     for n_pool in (0, 2.5, True):
         with pytest.raises(InvalidInput, match="n_pool"):

@@ -171,6 +171,7 @@ def _open(options: argparse.Namespace, existing: StoreInfo | None, has_texts: bo
         lock_timeout=options.lock_timeout,
         tenant=options.tenant,
         late_interaction=_late_interaction(options, existing),
+        lexical=options.lexical,
     )
 
 

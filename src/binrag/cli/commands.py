@@ -56,7 +56,12 @@ def _order(options: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of a search that say how hits are found and ordered."""
     quiet_loading(options.rerank)
     reranker = None if options.rerank is None else CrossEncoderReranker(options.rerank)  # loaded once for all questions
-    return {"n_candidates": options.n_candidates, "min_score": options.min_score, "rerank": reranker}
+    return {
+        "legs": options.legs,
+        "n_candidates": options.n_candidates,
+        "min_score": options.min_score,
+        "rerank": reranker,
+    }
 
 
 def search(options: argparse.Namespace) -> int:

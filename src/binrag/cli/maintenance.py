@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import get_args
 
 from binrag.cli.output import as_json, bytes_as_text
 from binrag.store import Store
+from binrag.store.words import Language
+from binrag.types import ALL_TENANTS
 
 DAMAGED = 3
 """The exit code where something was found."""
@@ -67,6 +70,17 @@ def backup(options: argparse.Namespace) -> int:
     return 0
 
 
+def words(options: argparse.Namespace) -> int:
+    """Index the words of a store's texts."""
+    with Store.open(options.store, "rw", lock_timeout=options.lock_timeout) as store:
+        store.index_words(options.language)
+        n = store.count(tenant=ALL_TENANTS)
+    print(
+        as_json({"count": n, "language": options.language}) if options.json else f"the words of {n:,} documents indexed"
+    )
+    return 0
+
+
 def add_maintenance(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
     """Add the commands to the parser."""
     command = subparsers.add_parser(
@@ -95,6 +109,18 @@ def add_maintenance(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
     command.add_argument("store", help="the store's file")
     command.add_argument("--lock-timeout", type=float, default=10.0, help="seconds to wait for another writer")
     _finish(command, compact, is_long=True)
+    command = subparsers.add_parser(
+        "words",
+        help="index the words of a store's texts, for --legs lexical and hybrid",
+        description="Index the words of all texts, so that searches may go by words, or by words and vectors. What is "
+        "added later is found by its words at once. Needs bm25s.",
+    )
+    command.add_argument("store", help="the store's file")
+    command.add_argument(
+        "--language", choices=get_args(Language), default="en", help="English rules, or none (default: %(default)s)"
+    )
+    command.add_argument("--lock-timeout", type=float, default=10.0, help="seconds to wait for another writer")
+    _finish(command, words)
     command = subparsers.add_parser(
         "backup",
         help="copy a store to a new file",

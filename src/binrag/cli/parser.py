@@ -16,7 +16,8 @@ from binrag.readers.folders import SUFFIXES
 from binrag.readers.splitting import CHUNK
 from binrag.store.space import BINARIZERS
 from binrag.store.training import KINDS
-from binrag.types import Durability, KeepVectors
+from binrag.store.words import Language
+from binrag.types import Durability, KeepVectors, Legs
 
 _EXIT_CODES = """\
 exit codes:
@@ -92,6 +93,11 @@ def _add_add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _add_new_store(command: argparse.ArgumentParser) -> None:
     command.add_argument("--keep-vectors", choices=get_args(KeepVectors), help="for a new store (default: int8)")
     command.add_argument("--binarizer", choices=sorted(BINARIZERS), help="for a new store (default: auto)")
+    command.add_argument(
+        "--lexical",
+        choices=get_args(Language),
+        help="for a new store: index the words of texts too, by English rules or any",
+    )
     command.add_argument(
         "--late-interaction",
         action="store_true",
@@ -177,6 +183,9 @@ def _add_readers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
 def _add_searching(command: argparse.ArgumentParser) -> None:
     command.add_argument("-k", type=int, default=5, help="hits to return (default: %(default)s)")
     command.add_argument("--n-candidates", type=int, help="rows scored by the float query")
+    command.add_argument(
+        "--legs", choices=get_args(Legs), default="dense", help="what to find by (default: %(default)s)"
+    )
     command.add_argument("--min-score", type=float, help="leave out hits of a lower score")
     command.add_argument("--rerank", metavar="MODEL", help="order the best 50 by a cross-encoder: a name or folder")
     command.add_argument("--encoder", help="model name or folder (default: the one recorded in the store)")

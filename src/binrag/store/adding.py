@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from binrag.encoders.late_interaction import LateInteraction
 from binrag.errors import BinragError
 from binrag.store import autofit, words, writer
 from binrag.store.batches import Batch, Spool
@@ -15,9 +14,12 @@ from binrag.store.encoding import CheckedEncoder, warn_of_truncated
 from binrag.store.handle import Handle
 from binrag.store.settings import first_space
 from binrag.store.space import VectorSpace, checked_vectors
-from binrag.store.tokens import TokenCoder
 from binrag.store.words import fold_if_due
 from binrag.types import Progress
+
+if TYPE_CHECKING:  # few stores are of token vectors
+    from binrag.encoders.late_interaction import LateInteraction
+    from binrag.store.tokens import TokenCoder
 
 
 def add(
@@ -152,6 +154,8 @@ class Encoding:
     def _coder(self) -> TokenCoder | None:
         if self.late_interaction is None:
             return None
+        from binrag.store.tokens import TokenCoder
+
         known = self.space.tokens if self.space else None
         similarity = known.similarity if known else self.encoder.similarity
         return TokenCoder(self.late_interaction, similarity, self.dim, known)

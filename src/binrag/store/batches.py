@@ -7,15 +7,17 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import islice
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgpack
 import numpy as np
 
 from binrag.errors import InvalidInput, StorageFull
 from binrag.storage.records import pack_metadata
-from binrag.store.tokens import TokenSpace
 from binrag.types import BLOCK, Float32, Similarity
+
+if TYPE_CHECKING:  # few stores are of token vectors
+    from binrag.store.tokens import TokenSpace
 
 _SPOOL_BYTES = 64 * 2**20
 _AT_ONCE = 64

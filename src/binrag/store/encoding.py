@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from binrag.binarizers.artefact import cosines
 from binrag.encoders import resolve_encoder, resolve_late_encoder
-from binrag.encoders.late_interaction import LateInteraction
 from binrag.encoders.tokens import checked_tokens, resolve_token_encoder
 from binrag.errors import DimensionMismatch, EncoderMismatch, InvalidInput, TruncatedTextWarning
 from binrag.protocols import Encoder, MultiVectorEncoder
 from binrag.storage import Writing
 from binrag.store.batches import Batch
 from binrag.store.space import VectorSpace, checked_vectors
-from binrag.store.tokens import checked_query
 from binrag.threads import Mutex
 from binrag.types import Float32, Similarity, TokenVectors
+
+if TYPE_CHECKING:  # few stores are of token vectors
+    from binrag.encoders.late_interaction import LateInteraction
 
 CANARIES = (
     "The quick brown fox jumps over the lazy dog.",
@@ -52,10 +53,14 @@ def checked_late_interaction(asked: Any, encoder: Any) -> LateInteraction | None
     InvalidInput
         If it is no `LateInteraction`.
     """
-    if asked is not None and not isinstance(asked, LateInteraction):
-        raise InvalidInput(f"late_interaction is a {type(asked).__name__}, expected a LateInteraction or None")
-    if asked is None and resolve_token_encoder(encoder) is not None:
+    if asked is None and resolve_token_encoder(encoder) is None:
+        return None
+    from binrag.encoders.late_interaction import LateInteraction
+
+    if asked is None:
         return LateInteraction()
+    if not isinstance(asked, LateInteraction):
+        raise InvalidInput(f"late_interaction is a {type(asked).__name__}, expected a LateInteraction or None")
     return asked
 
 
@@ -243,6 +248,8 @@ class CheckedEncoder:
 
     def encode_token_queries(self, texts: list[str], similarity: Similarity, dim: int | None) -> list[Float32]:
         """Encode queries as token vectors: float32 (n_tokens, dim) each."""
+        from binrag.store.tokens import checked_query
+
         assert self.encoder is not None
         values: Any = self.encoder.encode_query(self._queries(texts))
         matrices, id_ = list(values), self.encoder.encoder_id

@@ -12,7 +12,6 @@ import numpy as np
 
 from binrag.errors import BinragError, CorruptStore
 from binrag.indexes.flat import bytes_of
-from binrag.lexical import LexicalIndex
 from binrag.probe import Probe
 from binrag.protocols import Binarizer
 from binrag.registry import binarizer_from_record
@@ -21,7 +20,7 @@ from binrag.storage.inspection import Inspection, Record, Rows, inspecting, unpa
 from binrag.storage.meta import check_record, head_of
 from binrag.storage.tables import place_of
 from binrag.storage.vectors import width_of
-from binrag.store.agreement import FEWEST, closeness, metadata_findings
+from binrag.store.agreement import FEWEST, closeness, metadata_findings, words_findings
 from binrag.store.entries import PART, entry
 from binrag.store.progress import progress_of
 from binrag.store.settings import Settings
@@ -359,22 +358,10 @@ class Check:
 
     def _words(self) -> Iterator[Finding]:
         """Check the index of words against its record."""
-        record, place = self.map_of(LEXICAL), f"part {LEXICAL!r}"
         n_blocks = sum(part == LEXICAL for part, _ in self.blocks)
         data = [self.data(LEXICAL, no) for no in range(n_blocks)]
-        if any(own is None for own in data):
-            if self.is_whole("blocks"):
-                yield Finding("missing", place, f"it has {n_blocks} blocks, and they are not the first ones")
-            return
-        if not n_blocks and not record.get("n_rows"):
-            return
-        try:
-            index = LexicalIndex.from_blocks([own for own in data if own is not None], place)
-        except BinragError as error:
-            yield Finding("record", place, str(error))
-            return
-        if index.n_rows != record.get("n_rows") or index.n_rows > self.n_rows:
-            yield Finding("count", place, f"it is of {index.n_rows} rows; its record says {record.get('n_rows')}")
+        if self.is_whole("blocks") or all(own is not None for own in data):
+            yield from words_findings(data, self.map_of(LEXICAL).get("n_rows", 0), self.n_rows)
 
     def _strays(self, table: str, rows: range) -> Iterator[Finding]:
         for first, stop in ((-(2**63), rows.start), (rows.stop, 2**63 - 1)):

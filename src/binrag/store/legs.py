@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from binrag import pipeline
 from binrag.indexes import FlatIndex
-from binrag.lexical import LexicalIndex, Matches, Tail
-from binrag.ranking.fusion import WEIGHT, by_coverage, spread, union
 from binrag.ranking.rescore import rescore_codes, rescore_vectors
 from binrag.storage import Reading
 from binrag.storage.vectors import decode_vectors
 from binrag.store.space import VectorSpace
 from binrag.threads import in_threads
 from binrag.types import Candidates, Float32, Float64, Int64, KeepVectors, UInt64
+
+if TYPE_CHECKING:  # few programs search by words
+    from binrag.lexical import LexicalIndex, Matches, Tail
 
 N_FUSED = 100
 """Rows of each leg that are fused, at least."""
@@ -160,6 +161,8 @@ def fused(
     leg: DenseLeg, words: LexicalLeg, text: str, vector: Any, dense: Candidates, lexical: Candidates
 ) -> Candidates:
     """Return the rows of both legs in one order; see `binrag.ranking.fusion.by_coverage`."""
+    from binrag.ranking.fusion import WEIGHT, by_coverage, spread, union
+
     rows = union(dense, lexical)
     is_known = np.isin(rows, dense.rows)
     scores = np.empty(len(rows), dtype=np.float64)

@@ -11,11 +11,9 @@ from typing import Any, get_args
 import numpy as np
 
 from binrag import pipeline
-from binrag.encoders.rerankers import reranked_scores, resolve_reranker
 from binrag.errors import InvalidInput
 from binrag.filters import Filter
 from binrag.protocols import Reranker
-from binrag.ranking.diversify import coverage, mmr
 from binrag.storage import Reading
 from binrag.store.batches import checked_texts
 from binrag.store.handle import Handle
@@ -23,7 +21,6 @@ from binrag.store.legs import N_FUSED, DenseLeg, LexicalLeg, Reach, fused
 from binrag.store.settings import checked_candidates, checked_count
 from binrag.store.snapshot import Snapshot
 from binrag.store.space import checked_vectors
-from binrag.store.tokens import checked_query
 from binrag.types import Candidates, Coverage, Diversity, Float32, Hit, Legs, Rerank, UInt64
 
 
@@ -59,6 +56,15 @@ class Asked:
     diversity: Diversity | None = None
     rerank: Rerank | None = None
     min_score: float | None = None
+
+    @property
+    def reranker(self) -> Reranker | None:
+        """What orders the best hits, if something does."""
+        if self.rerank is None:
+            return None
+        from binrag.encoders.rerankers import resolve_reranker
+
+        return resolve_reranker(self.rerank.reranker)
 
     @property
     def n_best(self) -> int:
@@ -116,6 +122,8 @@ class Pool:
         for hit in self.hits:
             if hit.text is None:
                 raise InvalidInput(f"document {hit.id!r} has no text for a reranker to read; leave rerank out")
+        from binrag.encoders.rerankers import reranked_scores
+
         scores = reranked_scores(reranker, query, [str(hit.text) for hit in self.hits])
         order = np.argsort(-scores, kind="stable").tolist()
         hits = [replace(self.hits[i], score=float(scores[i])) for i in order]
@@ -125,6 +133,8 @@ class Pool:
         """Return the hits that are asked for."""
         hits = self.hits
         if asked.diversity is not None:
+            from binrag.ranking.diversify import coverage, mmr
+
             assert self.vectors is not None
             choose = coverage if isinstance(asked.diversity, Coverage) else mmr
             scores = np.array([hit.score for hit in hits], dtype=np.float64)
@@ -134,23 +144,19 @@ class Pool:
         return [hit for hit in hits[: asked.k] if asked.min_score is None or hit.score >= asked.min_score]
 
 
-def search_batch(handle: Handle, queries: Any, asked: Asked, selection: Selection) -> list[list[Hit]]:
+def search_batch(handle: Handle, queries: Any, texts: Any, asked: Asked, selection: Selection) -> list[list[Hit]]:
     """Search for several queries in the same commit's state; see `Store.search_batch`."""
-    listed = _listed(queries)
-    reranker = None if asked.rerank is None else resolve_reranker(asked.rerank.reranker)
-    if reranker is not None or asked.legs != "dense":
-        checked_texts(f"queries (legs={asked.legs!r}, rerank={reranker is not None})", listed)
-    if asked.legs == "lexical":
-        _check_not_empty(listed)
-    vectors = listed if asked.legs == "lexical" else _query_vectors(handle, listed)
+    listed, reranker = _listed(queries), asked.reranker
+    words = _texts(listed, texts, asked)
+    vectors = words if asked.legs == "lexical" else _query_vectors(handle, listed)
     with handle.view() as (reading, snapshot):
         allowed = selection.rows(handle, reading, snapshot)
         pools: list[Pool] = []
-        left = zip(listed, vectors, strict=True)
+        left = zip(words, vectors, strict=True)
         while tile := list(islice(left, pipeline.TILE * handle.n_threads)):
             pools += _pools(handle, reading, snapshot, tile, asked, allowed)
     if reranker is not None:  # models take their time, and nothing is being read meanwhile
-        pools = [pool.reranked(reranker, query) for pool, query in zip(pools, listed, strict=True)]
+        pools = [pool.reranked(reranker, query) for pool, query in zip(pools, words, strict=True)]
     return [pool.chosen(asked) for pool in pools]
 
 
@@ -190,10 +196,31 @@ def _pools(
     return [Pool(_hits(reading, own), leg.vectors_of(own.rows)) for own in best]
 
 
-def _check_not_empty(texts: list[str]) -> None:
-    for text in texts:
+def _texts(listed: Any, texts: Any, asked: Asked) -> Any:
+    """Return the queries' texts, where words or a reranker need them; else the queries.
+
+    Raises
+    ------
+    InvalidInput
+        A query is a vector and its text is not given, or given where nothing reads it.
+    """
+    needs_texts = asked.legs != "dense" or asked.rerank is not None
+    if texts is None and not needs_texts:
+        return listed
+    if not needs_texts:
+        raise InvalidInput(
+            "the text beside a query is read by legs with words and by rerank, and neither was asked for"
+        )
+    what = f"legs={asked.legs!r}" if asked.rerank is None else "rerank"
+    found = checked_texts(
+        f"{what} reads the text of a query, and queries" if texts is None else "texts", texts or listed
+    )
+    if len(found) != len(listed):
+        raise InvalidInput(f"got {len(found)} texts for {len(listed)} queries")
+    for text in found:
         if not text.strip():
             raise InvalidInput("the query is empty; expected text")
+    return found
 
 
 def _listed(queries: Any) -> Any:
@@ -218,6 +245,8 @@ def _query_vectors(handle: Handle, listed: Any) -> Iterable[Float32]:
         similarity = space.vector_similarity if space else handle.encoder.similarity
         if is_text:
             return handle.encoder.encode_token_queries(checked_texts("queries", listed), similarity, dim)
+        from binrag.store.tokens import checked_query
+
         return [checked_query(matrix, similarity, dim) for matrix in listed]
     if is_text:
         return handle.encoder.encode_queries(checked_texts("queries", listed), dim)

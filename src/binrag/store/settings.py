@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from binrag.binarizers import RowLevelsBinarizer
 from binrag.binarizers.sign import MAX_DIM
-from binrag.encoders.late_interaction import LateInteraction
 from binrag.errors import BinarizerMismatch, CorruptStore, DimensionMismatch, InvalidInput, UnsupportedMode
 from binrag.protocols import Binarizer
 from binrag.registry import check_registered, component_ids, record_of
@@ -17,8 +16,11 @@ from binrag.storage import Reading, Writing
 from binrag.storage.records import pack
 from binrag.store.shipped import shipped_binarizer
 from binrag.store.space import BINARIZERS, VectorSpace, recorded_binarizer
-from binrag.store.tokens import TokenSpace
 from binrag.types import Durability, KeepVectors, Mode, Similarity
+
+if TYPE_CHECKING:  # few stores are of token vectors
+    from binrag.encoders.late_interaction import LateInteraction
+    from binrag.store.tokens import TokenSpace
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,11 @@ class Settings:
     def from_record(cls, record: dict[str, Any]) -> Settings:
         """Return what `record` is of; `TypeError` or `InvalidInput` if it is of none."""
         config = record.get("late_interaction")
-        return cls(**{**record, "late_interaction": config and LateInteraction.from_record(config)})
+        if config is None:
+            return cls(**record)
+        from binrag.encoders.late_interaction import LateInteraction
+
+        return cls(**{**record, "late_interaction": LateInteraction.from_record(config)})
 
     def check(self, is_new: bool) -> None:
         """Refuse values that no store can have, or no new one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,10 @@ from binrag.protocols import Binarizer
 from binrag.registry import binarizer_from_record, record_of
 from binrag.storage import Reading, Writing
 from binrag.storage.vectors import decode_vectors, width_of
-from binrag.store.tokens import TokenSpace
 from binrag.types import Codes, Float32, KeepVectors, Query, Similarity
+
+if TYPE_CHECKING:  # few stores are of token vectors
+    from binrag.store.tokens import TokenSpace
 
 BINARIZERS: dict[str, Callable[[int, int], Binarizer]] = {
     "auto": lambda dim, seed: SignBinarizer(dim),
@@ -70,7 +72,7 @@ class VectorSpace:
         """
         try:
             dim, similarity = record["dim"], record["similarity"]
-            tokens = TokenSpace.from_record(record) if "late_interaction" in record else None
+            tokens = _tokens_of(record) if "late_interaction" in record else None
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptStore(f"meta record 'space' cannot be understood: {error}") from None
         fitting = cls(dim, similarity, binarizer, generation) if tokens is None else cls.of_tokens(tokens, generation)
@@ -195,6 +197,12 @@ class VectorSpace:
                     f"query, expected {np.dtype(wanted[0])} {wanted[1]}"
                 )
         return query
+
+
+def _tokens_of(record: Any) -> TokenSpace:
+    from binrag.store.tokens import TokenSpace
+
+    return TokenSpace.from_record(record)
 
 
 def recorded_binarizer(record: dict[str, Any]) -> Binarizer:

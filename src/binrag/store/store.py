@@ -9,55 +9,49 @@ from copy import copy
 from dataclasses import replace as with_fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
-from binrag.encoders.late_interaction import LateInteraction
 from binrag.errors import InvalidInput, UnsupportedMode
-from binrag.filters import Filter, parse
 from binrag.probe import Probe
 from binrag.protocols import Binarizer
 from binrag.storage import Database
-from binrag.store import adding, adopting, documents, searching
-from binrag.store.batches import batches, checked_ids, length_of
+from binrag.store import adding, adopting, documents
+from binrag.store.batches import batches, length_of
 from binrag.store.encoding import CheckedEncoder, checked_late_interaction, encoder_for
+from binrag.store.facade import Searching, Where, filter_of
 from binrag.store.facts import info_of, stats_of
 from binrag.store.handle import Handle, checked_tenant
 from binrag.store.ledger import Ledger
 from binrag.store.progress import progress_of
 from binrag.store.recoding import BinarizerLike, recode
 from binrag.store.sampled import PROBE, KnownGain, Sample
-from binrag.store.searching import checked_asked
 from binrag.store.settings import Settings, check_handle, checked_count, settings_with
 from binrag.store.training import Request, TrainingJob
 from binrag.store.words import LEXICAL, Language, check_words, checked_language, fold, new_record
 from binrag.threads import n_processors
 from binrag.types import (
     Compaction,
-    Diversity,
     Document,
     Durability,
     Finding,
     Float32,
-    Hit,
     KeepVectors,
-    Legs,
     Metadata,
     Mode,
     Progress,
-    Rerank,
     StoreInfo,
     StoreStats,
     Tenant,
     Training,
 )
 
-Where: TypeAlias = Filter | Mapping[str, Any] | None
-"""A filter, or the dict that `binrag.filters.parse` makes one of."""
+if TYPE_CHECKING:  # few stores are of token vectors
+    from binrag.encoders.late_interaction import LateInteraction
 
 
-class Store:
+class Store(Searching):
     """Documents, their codes and their vectors, in one file.
 
     Make one with `Store.open`. A store may be used from any thread; it is a context manager that closes itself. A copy,
@@ -65,7 +59,7 @@ class Store:
     """
 
     def __init__(self, handle: Handle) -> None:
-        self._handle = handle
+        super().__init__(handle)
         self._gain = KnownGain()
 
     @classmethod
@@ -251,106 +245,6 @@ class Store:
         with progress_of(progress, length_of(texts, ids, metadata, vectors), "adding") as report:
             return adding.add(self._handle, source, owner, per_commit, batch_size, report, progress)
 
-    def search(
-        self,
-        query: str | npt.ArrayLike,
-        k: int = 10,
-        *,
-        where: Where = None,
-        ids: Iterable[str] | None = None,
-        tenant: Tenant = None,
-        legs: Legs = "dense",
-        n_candidates: int | None = None,
-        diversity: Diversity | None = None,
-        rerank: Rerank | Any = None,
-        min_score: float | None = None,
-    ) -> list[Hit]:
-        """Find the documents most similar to a query.
-
-        Parameters
-        ----------
-        query : str, float (dim,), or float (n_tokens, dim)
-            A text, or its vector; in a store of token vectors, those of its tokens.
-        k : int
-            How many hits to return; fewer only if fewer documents match.
-        where : dict or Filter, optional
-            What a document's metadata must be, such as ``{"year": {"$gte": 2020}}``; it is decided for all documents
-            before any is compared with the query. See ``docs/filters.md``.
-        ids : list of str, optional
-            Only these documents may be hits; unknown ids are no error. With `where`, both must hold.
-        tenant : str, ALL_TENANTS or None
-            Whose documents to look at. By default those of the handle's tenant, else of the unnamed one.
-        legs : "dense", "lexical" or "hybrid"
-            What rows are found by: their vectors; their words (BM25, whose scores hits have then); or both, for which
-            the score of a row is that of its vector, raised as far as it holds the query's words. Words need a text as
-            the query, and a store made with `lexical`, or `index_words`.
-        n_candidates : int, optional
-            How many rows the scan hands on to be scored by the float query; at least k. More find more
-            of what float32 would find, and take longer.
-        diversity : Mmr or Coverage, optional
-            Choose the hits among more of them so that they are not all alike.
-        rerank : Rerank, str, CrossEncoder, Reranker or callable, optional
-            A model that reads the query and each of the best hits' texts together; its scores order them, and are the
-            hits' scores then. Before `diversity`. See `Rerank`, whose default pool of 50 anything else gets.
-        min_score : float, optional
-            Hits of a lower score are left out: all above it, at most k.
-
-        Returns
-        -------
-        list of Hit
-            Best first; ties in the order the documents were added. With `diversity`, in the order chosen.
-
-        Raises
-        ------
-        InvalidInput, InvalidFilter, InvalidVector, DimensionMismatch, EncoderMismatch, StoreClosed, CorruptStore
-        """
-        queries = cast(list[str], [query])
-        return self.search_batch(
-            queries,
-            k,
-            where=where,
-            ids=ids,
-            tenant=tenant,
-            legs=legs,
-            n_candidates=n_candidates,
-            diversity=diversity,
-            rerank=rerank,
-            min_score=min_score,
-        )[0]
-
-    def search_batch(
-        self,
-        queries: Iterable[str] | Iterable[npt.ArrayLike],
-        k: int = 10,
-        *,
-        where: Where = None,
-        ids: Iterable[str] | None = None,
-        tenant: Tenant = None,
-        legs: Legs = "dense",
-        n_candidates: int | None = None,
-        diversity: Diversity | None = None,
-        rerank: Rerank | Any = None,
-        min_score: float | None = None,
-    ) -> list[list[Hit]]:
-        """Search for several queries in the same commit's state.
-
-        Parameters
-        ----------
-        queries : list of str, float (n, dim), or list of float (n_tokens, dim)
-            The queries.
-        k, where, ids, tenant, legs, n_candidates, diversity, rerank, min_score
-            As in `search`, for each query.
-
-        Returns
-        -------
-        list of list of Hit
-            One list a query, each as `search` returns it.
-        """
-        asked = checked_asked(k, legs, n_candidates, diversity, rerank, min_score)
-        names = None if ids is None else checked_ids(ids)
-        selection = searching.Selection(self._whose(ids, tenant), _filter(where), names)
-        return searching.search_batch(self._handle, queries, asked, selection)
-
     def get(self, ids: Iterable[str], *, where: Where = None, tenant: str | None = None) -> list[Document]:
         """Return a tenant's documents of these ids, in this order; ids that are not in the store are skipped.
 
@@ -365,7 +259,7 @@ class Store:
         tenant : str, optional
             Whose documents they are; by default those of the handle's tenant, else of the unnamed one.
         """
-        return documents.get(self._handle, ids, self._handle.one_tenant(tenant), _filter(where))
+        return documents.get(self._handle, ids, self._handle.one_tenant(tenant), filter_of(where))
 
     def vectors(self, ids: Iterable[str], *, tenant: str | None = None) -> dict[str, Float32]:
         """Return the kept vectors of a tenant's documents, by id; ids that are not in the store are left out.
@@ -400,7 +294,7 @@ class Store:
             Neither `ids` nor `where`; nothing was deleted.
         ReadOnlyStore, StoreLocked, StorageFull
         """
-        return documents.delete(self._handle, ids, self._whose(ids, tenant), _filter(where))
+        return documents.delete(self._handle, ids, self._whose(ids, tenant), filter_of(where))
 
     def update_metadata(
         self,
@@ -435,10 +329,7 @@ class Store:
         ReadOnlyStore, StoreLocked, StorageFull
         """
         whose = self._whose(ids, tenant)
-        return documents.update_metadata(self._handle, metadata, ids, whose, _filter(where), remove, replace)
-
-    def _whose(self, ids: object, tenant: Tenant) -> str | None:
-        return self._handle.tenants(tenant) if ids is None else self._handle.one_tenant(tenant)
+        return documents.update_metadata(self._handle, metadata, ids, whose, filter_of(where), remove, replace)
 
     def count(self, *, where: Where = None, tenant: Tenant = None) -> int:
         """Count a tenant's documents; inside `transaction`, as it has them so far.
@@ -449,7 +340,7 @@ class Store:
         tenant : str, ALL_TENANTS or None
             As in `search`.
         """
-        return documents.count(self._handle, self._handle.tenants(tenant), _filter(where))
+        return documents.count(self._handle, self._handle.tenants(tenant), filter_of(where))
 
     def iter(self, *, where: Where = None, tenant: Tenant = None) -> Iterator[Document]:
         """Yield a tenant's documents in the order they were added; one replaced counts as added then.
@@ -467,7 +358,7 @@ class Store:
         UnsupportedMode
             If the store was compacted meanwhile, and it cannot be told any more which documents were yielded.
         """
-        return documents.iterate(self._handle, self._handle.tenants(tenant), _filter(where))
+        return documents.iterate(self._handle, self._handle.tenants(tenant), filter_of(where))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -777,7 +668,3 @@ class Store:
 
 def _reopened(path: Path, mode: Mode, encoder: Any, options: dict[str, Any]) -> Store:
     return Store.open(path, mode, encoder=encoder, **options)
-
-
-def _filter(where: Where) -> Filter | None:
-    return None if where is None else parse(where)

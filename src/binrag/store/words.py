@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from binrag.errors import CorruptStore, InvalidInput, MissingDependency, UnsupportedMode
-from binrag.lexical import LexicalIndex, Tail, Tokenizer, needs_fold
 from binrag.storage import Database, Head, Reading, Writing
 from binrag.threads import Mutex
+
+if TYPE_CHECKING:  # few programs search by words
+    from binrag.lexical import LexicalIndex, Tail, Tokenizer
 
 LEXICAL = "lexical"
 """The record of ``meta``, and the part of the blocks."""
@@ -56,6 +58,8 @@ def new_record(language: Language) -> dict[str, Any]:
 
 def tokenizer_of(record: dict[str, Any]) -> Tokenizer:
     """Return what cuts a store's texts into words."""
+    from binrag.lexical import Tokenizer
+
     return Tokenizer("en" if record["language"] == "en" else None)
 
 
@@ -65,7 +69,7 @@ class Words:
     def __init__(self) -> None:
         self._key: tuple[int, int] = (-1, -1)
         self._index: LexicalIndex | None = None
-        self._tail = Tail(0)
+        self._tail: Tail | None = None
         self._mutex = Mutex()
 
     def view(self, reading: Reading) -> tuple[LexicalIndex, Tail]:
@@ -83,6 +87,8 @@ class Words:
                 "the store has no index of words; store.index_words() makes one, and Store.open(lexical='en') a new "
                 "store with one"
             )
+        from binrag.lexical import LexicalIndex, Tail
+
         tokenizer = tokenizer_of(record)
         with self._mutex:
             key = (record["generation"], head.numbered)
@@ -96,6 +102,7 @@ class Words:
     def _extended(self, reading: Reading, head: Head, tokenizer: Tokenizer) -> Tail:
         """Return the tail up to the last row that a transaction sees."""
         tail = self._tail
+        assert tail is not None
         known = tail.first_row + tail.n_rows
         if head.n_rows > known:
             tail = self._tail = tail.extended(list(words_between(reading, tokenizer, known, head.n_rows)))
@@ -106,6 +113,8 @@ def _folded(reading: Reading, record: dict[str, Any], tokenizer: Tokenizer) -> L
     blocks = [block.data for block in reading.blocks(LEXICAL)]
     if not record["n_rows"] and not blocks:
         return None
+    from binrag.lexical import LexicalIndex
+
     index = LexicalIndex.from_blocks(blocks, f"part {LEXICAL!r}")
     if index.n_rows != record["n_rows"] or index.n_rows > reading.head().n_rows or index.tokenizer != tokenizer:
         raise CorruptStore(f"part {LEXICAL!r} is of {index.n_rows} rows, and not as its record says: {record}")
@@ -125,7 +134,11 @@ def words_between(reading: Reading, tokenizer: Tokenizer, first: int, stop: int)
 def is_due(reading: Reading) -> bool:
     """Whether so many rows came since the last fold that another is worth its time. Cheap."""
     record = reading.get(LEXICAL)
-    return record is not None and needs_fold(record["n_rows"], reading.head().n_rows - record["n_rows"])
+    if record is None:
+        return False
+    from binrag.lexical import needs_fold
+
+    return needs_fold(record["n_rows"], reading.head().n_rows - record["n_rows"])
 
 
 def fold(writing: Writing, language: Language | None = None) -> None:
@@ -136,6 +149,8 @@ def fold(writing: Writing, language: Language | None = None) -> None:
     MissingDependency
         If bm25s is not installed.
     """
+    from binrag.lexical import LexicalIndex
+
     record = new_record(language) if language is not None else writing.require(LEXICAL)
     tokenizer, n_rows = tokenizer_of(record), writing.head().n_rows
     index = LexicalIndex.fold(words_between(writing, tokenizer, 0, n_rows), tokenizer)
