@@ -56,7 +56,6 @@ from binrag.filters import (
     Or,
     TextMatch,
 )
-from binrag.probe import Probe
 from binrag.protocols import Encoder, MultiVectorEncoder, Reranker
 from binrag.store import Store
 from binrag.store.ledger import Ledger
@@ -82,6 +81,7 @@ from binrag.types import (
 if TYPE_CHECKING:
     from binrag.encoders.fde import FdeConfig
     from binrag.encoders.late_interaction import LateInteraction
+    from binrag.probe import Probe
     from binrag.readers.folders import read_folder
     from binrag.readers.splitting import Chunk, split
     from binrag.store.integrity import verify
@@ -170,6 +170,7 @@ __all__ = [
 _LATE = {
     "FdeConfig": "binrag.encoders.fde",
     "LateInteraction": "binrag.encoders.late_interaction",
+    "Probe": "binrag.probe",
     "Chunk": "binrag.readers.splitting",
     "read_folder": "binrag.readers.folders",
     "repair": "binrag.store.repairing",

@@ -6,6 +6,7 @@ A component id is a promise about bytes: two classes may share one only if each 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, TypeVar
 
 from binrag.errors import FormatVersionError, InvalidInput
@@ -21,6 +22,11 @@ def register(binarizer: _B) -> _B:
     return binarizer
 
 
+def _load() -> None:
+    """Import binrag's own binarizers, which register themselves; the names of few are known before one is used."""
+    import_module("binrag.binarizers.registered")
+
+
 def binarizer_from_record(record: Mapping[str, Any]) -> Binarizer:
     """Rebuild a binarizer from ``{"component_id": …, "config": …}``.
 
@@ -30,6 +36,8 @@ def binarizer_from_record(record: Mapping[str, Any]) -> Binarizer:
         If no class with this component id is known, or its record lacks something: another version wrote the file.
     """
     component_id = record["component_id"]
+    if component_id not in _BINARIZERS:
+        _load()
     if component_id not in _BINARIZERS:
         known = ", ".join(component_ids())
         raise FormatVersionError(
@@ -46,6 +54,7 @@ def binarizer_from_record(record: Mapping[str, Any]) -> Binarizer:
 
 def component_ids() -> list[str]:
     """Return all component ids, in order."""
+    _load()
     return sorted(_BINARIZERS)
 
 

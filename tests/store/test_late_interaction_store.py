@@ -31,6 +31,7 @@ from binrag import (
     UnsupportedMode,
     VectorsUnavailable,
 )
+from binrag.binarizers import RowLevelsBinarizer
 from binrag.storage.records import checksum, pack, unpack
 from binrag.types import TokenVectors
 
@@ -257,7 +258,7 @@ def test_kinds_of_stores_are_told_apart(path, store):
 
 REFUSED = {
     "binarizer": ({"binarizer": "sign"}, "binarizer='sign'"),
-    "a binarizer": ({"binarizer": binrag.store.settings.RowLevelsBinarizer(64)}, "binarizer='row-levels'"),
+    "a binarizer": ({"binarizer": RowLevelsBinarizer(64)}, "binarizer='row-levels'"),
     "code_bytes": ({"code_bytes": 48}, "code_bytes=48"),
     "keep_vectors": ({"keep_vectors": "int8"}, "keep_vectors='int8'"),
     "auto_fit": ({"auto_fit": True}, "auto_fit=True"),

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from binrag.errors import CorruptStore, StoreNotFound
 from binrag.storage.connect import DAMAGE, connect, untouching_options, wal_bytes
 from binrag.storage.records import check, unpack
 from binrag.storage.schema import APPLICATION_ID, FORMAT_VERSION, foreign
-from binrag.types import Finding
+from binrag.types import Finding, UInt8
 
 _LAST = 2**63 - 1
 _MOST = 1000
@@ -84,7 +86,7 @@ TABLES = {
     "blocks": _Table(
         "rowid",
         ("*part", "no", "generation", "n_rows", "data"),
-        lambda _, part, no, *rest: f"block {no} of part {part!r}",
+        lambda _, part, no, *rest: block_at(part, no),
         False,
         False,
     ),
@@ -96,6 +98,26 @@ TABLES = {
         False,
     ),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class SoundBlock:
+    """What is known of a block whose checksum is right."""
+
+    rowid: int
+    generation: int
+    n_rows: int
+    n_bytes: int
+
+
+def block_at(part: str, no: int) -> str:
+    """Return what a block is called."""
+    return f"block {no} of part {part!r}"
+
+
+def rows_alive(live: UInt8, first: int, stop: int) -> set[int]:
+    """Return the rows from `first` up to `stop` that live, by the bits of their block, 0 or 1 each."""
+    return set((first + np.flatnonzero(live[: stop - first])).tolist())
 
 
 class Inspection:

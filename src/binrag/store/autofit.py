@@ -8,18 +8,24 @@ from __future__ import annotations
 import logging
 import warnings
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from binrag.binarizers.fitting import MIN_DIM
 from binrag.errors import AutoFitWarning, BinragError, StoreClosed, StoreLocked
-from binrag.probe import Probe
 from binrag.storage import Database, Reading
 from binrag.store.encoding import CheckedEncoder
-from binrag.store.recoding import AUTO_FIT, recode
 from binrag.store.sampled import PROBE, Sample
 from binrag.store.settings import Settings
 from binrag.store.space import VectorSpace
-from binrag.store.training import N_HELD_OUT, TrainingJob, default_code_bytes
 from binrag.types import Progress, Training
+
+if TYPE_CHECKING:  # what a fit takes is imported when one is due
+    from binrag.probe import Probe
+
+AUTO_FIT = "auto_fit"
+"""The record of what a fit came to."""
+
+N_HELD_OUT = 200
+"""Vectors that fitted codes are judged by, at most."""
 
 N_DOCUMENTS = 5000
 """Documents that make a store fit codes; more in more than 1,200 dimensions, which a fit needs more rows for."""
@@ -56,6 +62,8 @@ def _is_plain(space: VectorSpace | None) -> bool:
 
 
 def _obstacle(settings: Settings, space: VectorSpace | None) -> str | None:
+    from binrag.binarizers.fitting import MIN_DIM
+
     dim = space.dim if space else settings.dim
     if not settings.fits_itself:
         return "off: auto_fit=False, or code_bytes that were asked for"
@@ -95,6 +103,9 @@ def fit(database: Database, encoder: CheckedEncoder, space: VectorSpace, progres
 
 
 def _fit(database: Database, encoder: CheckedEncoder, space: VectorSpace, progress: Progress) -> None:
+    from binrag.store.recoding import recode
+    from binrag.store.training import TrainingJob, default_code_bytes
+
     with database.reading() as reading:
         if not is_due(reading, space):
             return

@@ -16,11 +16,19 @@ from binrag.probe import Probe
 from binrag.protocols import Binarizer
 from binrag.registry import binarizer_from_record
 from binrag.storage import Head
-from binrag.storage.inspection import Inspection, Record, Rows, inspecting, unpacked
+from binrag.storage.inspection import (
+    Inspection,
+    Record,
+    Rows,
+    SoundBlock,
+    block_at,
+    inspecting,
+    rows_alive,
+    unpacked,
+)
 from binrag.storage.meta import check_record, head_of
-from binrag.storage.tables import place_of
-from binrag.storage.vectors import width_of
-from binrag.store.agreement import FEWEST, closeness, metadata_findings, words_findings
+from binrag.store.agreement import FEWEST, closeness, metadata_findings
+from binrag.store.derived import folded_findings, sample_findings
 from binrag.store.entries import PART, entry
 from binrag.store.progress import progress_of
 from binrag.store.settings import Settings
@@ -30,14 +38,6 @@ from binrag.types import BLOCK, GROUP, Finding, Progress, UInt8
 
 _COMPARED = 128
 """Rows of a block whose codes are made again."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    rowid: int
-    generation: int
-    n_rows: int
-    n_bytes: int
 
 
 def verify(path: str | os.PathLike[str], progress: Progress = None) -> list[Finding]:
@@ -85,7 +85,7 @@ class Check:
     settings: Settings | None = None
     binarizer: Binarizer | None = None
     space: VectorSpace | None = None
-    blocks: dict[tuple[str, int], _Block] = field(default_factory=dict)
+    blocks: dict[tuple[str, int], SoundBlock] = field(default_factory=dict)
     records: dict[str, Any] = field(default_factory=dict)
     damaged: set[str] = field(default_factory=set)
 
@@ -103,8 +103,8 @@ class Check:
                 report(stop - first)
         for table, first in (("documents", 0), ("vectors", 0), ("tail", n_rows // BLOCK * BLOCK)):
             yield from self._strays(table, range(first, n_rows))
-        yield from self._sample(n_rows)
-        yield from self._words()
+        yield from sample_findings(self, n_rows)
+        yield from folded_findings(self)
         yield from (record.finding for record in self.inspection.records("ledger") if record.finding)
 
     def is_whole(self, table: str) -> bool:
@@ -201,9 +201,9 @@ class Check:
                 yield record.finding
                 continue
             part, no, generation, n_rows, data = record.values or ()
-            self.blocks[part, no] = _Block(record.key, generation, n_rows, len(data))
+            self.blocks[part, no] = SoundBlock(record.key, generation, n_rows, len(data))
             if self.head is not None and not 0 <= generation <= self.head.generation:
-                yield Finding("count", _block(part, no), f"generation {generation} was never committed")
+                yield Finding("count", block_at(part, no), f"generation {generation} was never committed")
 
     def _lay_out(self, n_rows: int) -> Iterator[Finding]:
         """Yield blocks that are missing, too many, or of the wrong size."""
@@ -214,11 +214,11 @@ class Check:
             for no in range(n_blocks):
                 if (part, no) in self.blocks:
                     yield from self._misfits(part, no, width, min(BLOCK, n_rows - no * BLOCK))
-                elif _block(part, no) not in self.damaged and self.is_whole("blocks"):
-                    yield Finding("missing", _block(part, no), f"{n_rows} rows need it")
+                elif block_at(part, no) not in self.damaged and self.is_whole("blocks"):
+                    yield Finding("missing", block_at(part, no), f"{n_rows} rows need it")
         for part, no in self.blocks:
             if part in widths and not 0 <= no < widths[part][1]:
-                yield Finding("extra", _block(part, no), f"{n_rows} rows do not need it")
+                yield Finding("extra", block_at(part, no), f"{n_rows} rows do not need it")
 
     def _widths(self, n_rows: int) -> dict[str, tuple[int, int]]:
         """Return the bytes of a block and the number of blocks of every part whose shape is known."""
@@ -231,12 +231,14 @@ class Check:
     def _misfits(self, part: str, no: int, n_bytes: int, n_rows: int) -> Iterator[Finding]:
         block = self.blocks[part, no]
         if block.n_bytes != n_bytes:
-            yield Finding("record", _block(part, no), f"it has {block.n_bytes} bytes, expected {n_bytes}")
+            yield Finding("record", block_at(part, no), f"it has {block.n_bytes} bytes, expected {n_bytes}")
             del self.blocks[part, no]
         elif block.n_rows != n_rows:
-            yield Finding("count", _block(part, no), f"it has {block.n_rows} rows, expected {n_rows}")
+            yield Finding("count", block_at(part, no), f"it has {block.n_rows} rows, expected {n_rows}")
         elif part != "live" and self.head and block.generation < self.head.coded:
-            yield Finding("count", _block(part, no), f"it is older than the binarizer, of generation {self.head.coded}")
+            yield Finding(
+                "count", block_at(part, no), f"it is older than the binarizer, of generation {self.head.coded}"
+            )
 
     def data(self, part: str, no: int) -> bytes | None:
         """Return the data of a block, None if it is not sound."""
@@ -258,7 +260,7 @@ class Check:
         for record in documents.read(self.inspection, "documents"):
             entries[record.key - first] = yield from self._document(record)
         if (data := self.data(PART, first // BLOCK)) is not None:
-            yield from metadata_findings(data, entries, first, _block(PART, first // BLOCK))
+            yield from metadata_findings(data, entries, first, block_at(PART, first // BLOCK))
         vectors = Rows(range(first, stop))
         kept: dict[int, bytes] = {}
         for record in vectors.read(self.inspection, "vectors"):
@@ -266,7 +268,7 @@ class Check:
         yield from (*documents.findings, *vectors.findings)
         if live is not None:
             if live[stop - first :].any():
-                yield Finding("extra", _block("live", first // BLOCK), f"bits past its {stop - first} rows are set")
+                yield Finding("extra", block_at("live", first // BLOCK), f"bits past its {stop - first} rows are set")
             rows = rows_alive(live, first, stop)
             if self.inspection.can_read("documents"):
                 yield from documents.compared("document of row", rows)
@@ -356,13 +358,6 @@ class Check:
             )
             yield Finding("code", f"the codes of rows {rows[0]} to {rows[-1]}", problem)
 
-    def _words(self) -> Iterator[Finding]:
-        """Check the index of words against its record."""
-        n_blocks = sum(part == LEXICAL for part, _ in self.blocks)
-        data = [self.data(LEXICAL, no) for no in range(n_blocks)]
-        if self.is_whole("blocks") or all(own is not None for own in data):
-            yield from words_findings(data, self.map_of(LEXICAL).get("n_rows", 0), self.n_rows)
-
     def _strays(self, table: str, rows: range) -> Iterator[Finding]:
         for first, stop in ((-(2**63), rows.start), (rows.stop, 2**63 - 1)):
             for record in self.inspection.records(table, first, stop):
@@ -371,36 +366,3 @@ class Check:
                     f"{table}, row {record.key}",
                     f"rows {rows.start} to {rows.stop - 1} are all that there can be",
                 )
-
-    def _sample(self, n_rows: int) -> Iterator[Finding]:
-        rows: dict[int, set[int]] = {}
-        sampled = list(self.inspection.records("sample"))
-        for record in sampled:
-            if record.finding is not None:
-                self.damaged.add(record.finding.place)
-                yield record.finding
-                continue
-            row, blob = record.values or ()
-            place = f"sampled vector of row {row}"
-            if record.key != place_of(row):
-                yield Finding("record", place, f"its place is {record.key}, expected {place_of(row)}")
-            if self.space is not None and len(blob) != width_of("float16", self.space.dim):
-                yield Finding("record", place, f"it has {len(blob)} bytes")
-            rows.setdefault(row // BLOCK, set()).add(row)
-        if self.head is not None and self.is_whole("sample") and len(sampled) != self.head.n_sampled:
-            problem = f"n_sampled is {self.head.n_sampled}, there are {len(sampled)} sampled vectors"
-            yield Finding("count", "meta record 'head'", problem)
-        for no, some in sorted(rows.items()):
-            live = self.live(no)
-            dead = set() if live is None else {row for row in some if not live[row % BLOCK]}
-            for row in sorted(dead if 0 <= no * BLOCK < n_rows else some):
-                yield Finding("extra", f"sampled vector of row {row}", "no document lives there")
-
-
-def rows_alive(live: UInt8, first: int, stop: int) -> set[int]:
-    """Return the rows from `first` up to `stop` that live, as `Check.live` says of their block."""
-    return set((first + np.flatnonzero(live[: stop - first])).tolist())
-
-
-def _block(part: str, no: int) -> str:
-    return f"block {no} of part {part!r}"

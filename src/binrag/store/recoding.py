@@ -21,6 +21,7 @@ from binrag.protocols import Binarizer
 from binrag.registry import check_registered, record_of
 from binrag.storage import Database, Reading, Writing
 from binrag.storage.vectors import decode_vectors
+from binrag.store.autofit import AUTO_FIT
 from binrag.store.batches import CALLS_PER_WINDOW, Batch, write_temporary
 from binrag.store.encoding import CheckedEncoder, identity
 from binrag.store.progress import progress_of
@@ -28,9 +29,6 @@ from binrag.store.settings import Settings, check_dim
 from binrag.store.space import VectorSpace, checked_vectors
 from binrag.store.writer import live_rows, put_codes, put_tail
 from binrag.types import BLOCK, Codes, Document, Float32, KeepVectors, Progress
-
-AUTO_FIT = "auto_fit"
-"""The record of what `autofit` came to."""
 
 _PAGE = 256
 

@@ -15,12 +15,12 @@ from binrag.errors import BinragError, CorruptStore, StoreExists
 from binrag.indexes import FlatIndex
 from binrag.pipeline import decode
 from binrag.storage import Database, TailRow, Writing
-from binrag.storage.inspection import Record, Rows, inspecting
+from binrag.storage.inspection import Record, Rows, inspecting, rows_alive
 from binrag.storage.ledger import copy_entries
 from binrag.storage.tables import place_of
 from binrag.storage.vectors import decode_vectors, encode_vectors, width_of
 from binrag.store.entries import entries_between, put_metadata
-from binrag.store.integrity import Check, rows_alive
+from binrag.store.integrity import Check
 from binrag.store.progress import progress_of
 from binrag.store.settings import Settings
 from binrag.store.space import VectorSpace

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from binrag import pipeline
 from binrag.errors import CorruptStore
 from binrag.indexes import FlatIndex
-from binrag.probe import BUDGETS, FITTED_DIM, JUDGED_ROWS, Probe, fitted_bytes, probe, split
 from binrag.protocols import Binarizer
 from binrag.storage import Reading
 from binrag.store.settings import Settings
 from binrag.store.space import VectorSpace
 from binrag.types import Float32, TrainingGain
+
+if TYPE_CHECKING:  # imported when something is measured
+    from binrag.probe import Probe
 
 PROBE = "probe"
 """The record of the last probe."""
@@ -56,6 +58,8 @@ class Sample:
     @property
     def is_judged(self) -> bool:
         """Whether a probe has enough to judge by."""
+        from binrag.probe import JUDGED_ROWS
+
         return len(self.vectors) >= JUDGED_ROWS * 8 / 7
 
     @property
@@ -65,6 +69,8 @@ class Sample:
 
     def probe(self) -> Probe:
         """Measure what few bits would do; `InvalidInput` for fewer than 48 vectors."""
+        from binrag.probe import probe
+
         return probe(self.vectors, rescored=self.settings.keep_vectors != "none", seed=self.seed)
 
     def gain(self) -> TrainingGain | None:
@@ -72,6 +78,8 @@ class Sample:
 
         Plain signs are among what the probe measured; other codes are made of the sample once.
         """
+        from binrag.probe import BUDGETS, FITTED_DIM, fitted_bytes, split
+
         if self.space is None or self.space.dim < FITTED_DIM or not self.is_judged:
             return None
         probed, binarizer = self.probed or self.probe(), self.space.binarizer
@@ -103,8 +111,12 @@ def recorded_probe(record: dict[str, Any] | None) -> Probe | None:
     CorruptStore
         If the record is none of a probe.
     """
+    if not record:
+        return None
+    from binrag.probe import Probe
+
     try:
-        return Probe.from_record(record) if record else None
+        return Probe.from_record(record)
     except (KeyError, TypeError) as error:
         raise CorruptStore(f"meta record {PROBE!r} cannot be understood: {error!r}") from error
 

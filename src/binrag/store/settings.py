@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from binrag.binarizers import RowLevelsBinarizer
 from binrag.binarizers.sign import MAX_DIM
 from binrag.errors import BinarizerMismatch, CorruptStore, DimensionMismatch, InvalidInput, UnsupportedMode
 from binrag.protocols import Binarizer
@@ -135,6 +134,8 @@ class Settings:
     def record(self) -> dict[str, Any]:
         """Return the record of a new store with these settings."""
         if self.late_interaction is not None:
+            from binrag.binarizers.row_levels import RowLevelsBinarizer
+
             of_tokens = {"binarizer": RowLevelsBinarizer.component_id, "keep_vectors": "none", "auto_fit": False}
             config = self.late_interaction.record()
             return {"dim": self.dim, "seed": 0, "code_bytes": None, **of_tokens, "late_interaction": config}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from binrag.binarizers import RotatedSignBinarizer, SignBinarizer
+from binrag.binarizers.sign import RotatedSignBinarizer, SignBinarizer
 from binrag.errors import (
     BinarizerMismatch,
     CorruptStore,

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy.typing as npt
 
 from binrag.errors import InvalidInput, UnsupportedMode
-from binrag.probe import Probe
 from binrag.protocols import Binarizer
 from binrag.storage import Database
 from binrag.store import adding, adopting, documents
@@ -25,10 +24,8 @@ from binrag.store.facts import info_of, stats_of
 from binrag.store.handle import Handle, checked_tenant
 from binrag.store.ledger import Ledger
 from binrag.store.progress import progress_of
-from binrag.store.recoding import BinarizerLike, recode
 from binrag.store.sampled import PROBE, KnownGain, Sample
 from binrag.store.settings import Settings, check_handle, checked_count, settings_with
-from binrag.store.training import Request, TrainingJob
 from binrag.store.words import LEXICAL, Language, check_words, checked_language, fold, new_record
 from binrag.threads import n_processors
 from binrag.types import (
@@ -47,8 +44,10 @@ from binrag.types import (
     Training,
 )
 
-if TYPE_CHECKING:  # few stores are of token vectors
+if TYPE_CHECKING:  # imported where they are used
     from binrag.encoders.late_interaction import LateInteraction
+    from binrag.probe import Probe
+    from binrag.store.recoding import BinarizerLike
 
 
 class Store(Searching):
@@ -474,6 +473,8 @@ class Store(Searching):
         handle.database.check_writable()
         with handle.database.reading(own_writes=True) as reading:
             space = handle.space_of(reading)
+        from binrag.store.recoding import recode  # not needed to add and search
+
         recode(handle.database, handle.encoder, space, binarizer, vectors, progress)
 
     def train_binarizer(
@@ -538,6 +539,8 @@ class Store(Searching):
         handle.database.check_writable()
         with handle.database.reading(own_writes=True) as reading:
             space = handle.space_of(reading)
+        from binrag.store.training import Request, TrainingJob  # not needed to add and search
+
         job = TrainingJob(handle.database, handle.encoder, space, handle.keep, seed, progress, force)
         return job.run(Request(kind, code_bytes, queries, start, artefact), vectors)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from binrag.binarizers import RowLevelsBinarizer
+from binrag.binarizers.row_levels import RowLevelsBinarizer
 from binrag.encoders.fde import Fde
 from binrag.encoders.late_interaction import LateInteraction
 from binrag.encoders.tokens import checked_tokens

@@ -28,6 +28,7 @@ from binrag.binarizers.fitting import sample
 from binrag.errors import InvalidInput, TrainingError
 from binrag.protocols import Binarizer
 from binrag.storage import Database, Reading
+from binrag.store.autofit import N_HELD_OUT
 from binrag.store.batches import checked_texts
 from binrag.store.encoding import CheckedEncoder, identity
 from binrag.store.progress import progress_of
@@ -42,7 +43,6 @@ MAX_QUERIES = 2000
 QUICK_DIM = 768
 """Dimensions up to which "quick" codes are linear: the work grows with the cube, and beyond it takes minutes."""
 
-N_HELD_OUT = 200
 _JUDGED_ROWS = 20_000
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from binrag.binarizers import SignBinarizer
 from binrag.binarizers.artefact import load_artefact
+from binrag.binarizers.sign import SignBinarizer
 from binrag.protocols import Binarizer
 from binrag.storage import Database
 from binrag.store.shipped import SHIPPED
