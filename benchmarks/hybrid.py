@@ -186,7 +186,7 @@ def case_table(results: Sequence[Result]) -> str:
         [
             (
                 *(r.case, report.number(r.ndcg_at_10, 4)),
-                f"{r.gain:+.4f} [{r.gain_interval[0]:+.4f}, {r.gain_interval[1]:+.4f}]",
+                gain_text(r),
                 *(report.number(value) for value in (r.recall_at_2, r.recall_at_10, r.recall_at_100)),
             )
             for r in results
@@ -194,12 +194,18 @@ def case_table(results: Sequence[Result]) -> str:
     )
 
 
-def set_table(results: Sequence[Result]) -> str:
-    """Return nDCG@10 by case and data set."""
+def gain_text(result: Result) -> str:
+    """Return what a case gained, with its interval, as text."""
+    low, high = result.gain_interval
+    return f"{result.gain:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def set_table(results: Sequence[Result], text: Callable[[Result], str]) -> str:
+    """Return a text for each result, by case and data set."""
     names = list(dict.fromkeys(r.data for r in results))
-    of = {(r.case, r.data): r.ndcg_at_10 for r in results}
+    of = {(r.case, r.data): text(r) for r in results}
     cases = dict.fromkeys(r.case for r in results)
-    return report.table(["case", *names], [(case, *(report.number(of[case, n], 4) for n in names)) for case in cases])
+    return report.table(["case", *names], [(case, *(of[case, name] for name in names)) for case in cases])
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,8 +344,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cases = {name: CASES[name] for name in (DENSE, LEXICAL)} | SWEEP if options.sweep else CASES
             by_set = [measure(dataset, cases) for dataset in sets]
             every = [result for own in by_set for result in own]
-            tables = [set_table(every)]
+            tables = [set_table(every, lambda r: report.number(r.ndcg_at_10, 4))]
             if not options.sweep:
+                tables.append(f"Above the better leg [95 %]:\n\n{set_table(every, gain_text)}")
                 tables += [f"## {own[0].data}\n\n{case_table(own)}" for own in by_set]
             results = [asdict(result) for result in every]
     except BinragError as error:

@@ -16,7 +16,7 @@ from typing import Any
 from binrag.threads import n_processors
 
 PACKAGES = (
-    *("binrag", "numpy", "numba", "sentence-transformers", "pytrec_eval-terrier", "faiss-cpu", "turbovec"),
+    *("binrag", "numpy", "numba", "sentence-transformers", "pytrec_eval-terrier", "bm25s", "faiss-cpu", "turbovec"),
     *(
         "usearch",
         "hnswlib",

@@ -37,7 +37,7 @@ def test_cases_run_through_to_tables_and_json(folder, tmp_path, capsys):
     path = tmp_path / "out.json"
     assert hybrid.main(["--data", str(folder), "--json", str(path)]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("| hybrid, coverage |") == 2
+    assert printed.count("| hybrid, coverage |") == 3
     results = {result["case"]: result for result in json.loads(path.read_text())["results"]}
     assert list(results) == list(hybrid.CASES)
     exact, dense, lexical, fused = (

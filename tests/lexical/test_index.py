@@ -220,6 +220,7 @@ def test_contents_that_cannot_be_are_refused(where, changed, message):
         ("n_rows", 2**31 + 1),
         ("n_rows", 1),
         ("n_counted", 1),
+        ("n_counted", 3),
         ("n_words", 2),
         ("n_postings", 2),
         ("k1", 0.0),

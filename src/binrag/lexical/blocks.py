@@ -100,7 +100,7 @@ def _arrays(header: Mapping[str, Any], stream: bytes) -> tuple[Vocabulary, Int64
     indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
     if (ends[-1] if n_terms else 0) != n_bytes or np.any(lengths == 0):
         raise ValueError("its words are cut wrongly")
-    if indptr[-1] != n_postings or np.any(counts == 0) or np.any(counts > header["n_counted"]):
+    if indptr[-1] != n_postings or np.any(counts > header["n_counted"]):
         raise ValueError("its postings are cut wrongly")
     _check_contents(text, ends, indptr, rows, scores, header["n_rows"])
     return Vocabulary(text, ends), indptr, rows, scores

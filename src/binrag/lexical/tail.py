@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
 from binrag.types import Int64
 
+Numbers: TypeAlias = "array[int]"
+
+
+def _numbers() -> Numbers:
+    return array("i")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tail:
-    """A view of the words of some consecutive rows, which grows as `FlatIndex` does: newer views share its lists.
+    """A view of the words of some consecutive rows, which grows as `FlatIndex` does: newer views share its arrays.
 
     Attributes
     ----------
@@ -25,8 +33,8 @@ class Tail:
 
     first_row: int
     n_rows: int = 0
-    _lengths: list[int] = field(default_factory=list, repr=False)
-    _postings: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict, repr=False)
+    _lengths: Numbers = field(default_factory=_numbers, repr=False)
+    _postings: dict[str, tuple[Numbers, Numbers]] = field(default_factory=dict, repr=False)
 
     def extended(self, rows: Sequence[Sequence[str] | None]) -> Tail:
         """Return a view of more rows; one thread at a time.
@@ -41,16 +49,20 @@ class Tail:
             for word, count in Counter(words or ()).items():
                 posting = own._postings.get(word)
                 if posting is None:
-                    posting = own._postings[word] = ([], [])
+                    posting = own._postings[word] = (_numbers(), _numbers())
                 posting[1].append(count)  # before its row, so that every row that a reader sees has one
                 posting[0].append(row)
             own._lengths.append(len(words or ()))
         return Tail(self.first_row, len(own._lengths), own._lengths, own._postings)
 
     def _copied(self) -> Tail:
-        """Return the rows in view with lists of their own, as a newer view has written to the shared ones."""
-        cut = {word: self.postings(word) for word in list(self._postings)}
-        postings = {word: (rows.tolist(), counts.tolist()) for word, (rows, counts) in cut.items() if len(rows)}
+        """Return the rows in view with arrays of their own, as a newer view has written to the shared ones."""
+        postings = {}
+        for word in list(self._postings):
+            n = len(self.postings(word)[0])
+            if n:
+                rows, counts = self._postings[word]
+                postings[word] = (rows[:n], counts[:n])
         return Tail(self.first_row, self.n_rows, self._lengths[: self.n_rows], postings)
 
     def until(self, n_rows: int) -> Tail:
@@ -59,12 +71,19 @@ class Tail:
 
     def postings(self, word: str) -> tuple[Int64, Int64]:
         """Return the rows in view that hold a word, counted from `first_row`, and how often; int64 (n,) each."""
-        rows, counts = self._postings.get(word, ((), ()))
-        found = np.array(rows, dtype=np.int64)
-        n = int(np.searchsorted(found, self.n_rows))
-        return found[:n], np.array(counts[:n], dtype=np.int64)
+        posting = self._postings.get(word)
+        if posting is None:
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        rows = _copy(posting[0])
+        n = int(np.searchsorted(rows, self.n_rows))
+        return rows[:n], _copy(posting[1][:n])
 
     @property
     def lengths(self) -> Int64:
         """How many words each row in view holds, int64 (n_rows,)."""
-        return np.array(self._lengths[: self.n_rows], dtype=np.int64)
+        return _copy(self._lengths[: self.n_rows])
+
+
+def _copy(numbers: Numbers) -> Int64:
+    """Return the numbers; a slice is taken first, as another thread may append, which a view in NumPy would forbid."""
+    return np.frombuffer(numbers[:], dtype=np.intc).astype(np.int64)
