@@ -548,6 +548,8 @@ class StoreStats:
         Bytes of texts, metadata and ids on disk.
     column_disk_bytes : int
         Bytes on disk of metadata by key, which filters are evaluated on.
+    word_disk_bytes : int
+        Bytes on disk of the folded index of words.
     training_gain : TrainingGain or None
         What fitting codes would gain; None for fewer than 500 sampled documents or 64 dimensions.
     """
@@ -563,11 +565,12 @@ class StoreStats:
     sample_disk_bytes: int
     text_disk_bytes: int
     column_disk_bytes: int
+    word_disk_bytes: int = 0
     training_gain: TrainingGain | None = None
 
     @property
     def document_bytes(self) -> dict[str, float]:
-        """Bytes on disk by part, for each document: ``codes``, ``vectors``, ``sample``, ``texts`` and ``columns``.
+        """Bytes on disk by part, for each document: ``codes``, ``vectors``, ``sample``, ``texts``, ``columns`` and ``words``.
 
         Those of dead rows are shared out too, until the store is compacted.
         """
@@ -577,6 +580,7 @@ class StoreStats:
             "sample": self.sample_disk_bytes,
             "texts": self.text_disk_bytes,
             "columns": self.column_disk_bytes,
+            "words": self.word_disk_bytes,
         }
         return {name: n_bytes / max(1, self.n_documents) for name, n_bytes in parts.items()}
 

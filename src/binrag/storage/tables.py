@@ -214,12 +214,13 @@ class Reading:
         self._connection.backup(target)
 
     def sizes(self) -> dict[str, int]:
-        """Return bytes by kind: ``codes`` and what goes with them, ``columns``, ``vectors``, ``sample``, ``texts``."""
+        """Return bytes by kind: ``codes`` and what goes with them, ``columns``, ``words``, ``vectors``, ``sample``, ``texts``."""
         queries = {
             "codes": """
-                SELECT (SELECT coalesce(sum(length(data)), 0) FROM blocks WHERE part <> 'metadata')
+                SELECT (SELECT coalesce(sum(length(data)), 0) FROM blocks WHERE part NOT IN ('metadata', 'lexical'))
                      + (SELECT coalesce(sum(length(codes) + length(rest) + length(rescale)), 0) FROM tail)
             """,
+            "words": "SELECT coalesce(sum(length(data)), 0) FROM blocks WHERE part = 'lexical'",
             "columns": "SELECT coalesce(sum(length(data)), 0) FROM blocks WHERE part = 'metadata'",
             "vectors": "SELECT coalesce(sum(length(vector)), 0) FROM vectors",
             "sample": "SELECT coalesce(sum(length(vector)), 0) FROM sample",

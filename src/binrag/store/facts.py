@@ -51,4 +51,5 @@ def stats_of(reading: Reading, space: VectorSpace | None, file_bytes: int, memor
         sample_disk_bytes=sizes["sample"],
         text_disk_bytes=sizes["texts"],
         column_disk_bytes=sizes["columns"],
+        word_disk_bytes=sizes["words"],
     )
