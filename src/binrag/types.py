@@ -570,7 +570,7 @@ class StoreStats:
 
     @property
     def document_bytes(self) -> dict[str, float]:
-        """Bytes on disk by part, for each document: ``codes``, ``vectors``, ``sample``, ``texts``, ``columns`` and ``words``.
+        """Bytes on disk by part, for each document: ``codes``, ``vectors``, ``sample``, ``texts``, ``columns``, ``words``.
 
         Those of dead rows are shared out too, until the store is compacted.
         """

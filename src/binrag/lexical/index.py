@@ -226,9 +226,9 @@ class LexicalIndex:
     def idf(self, word: str, tail: Tail | None = None) -> np.float32:
         """Return the weight of a word; one that no row of the index holds has the largest.
 
-        An index of no rows looks at those of the tail.
+        One of no rows that has the statistics of a tail looks at that: `unfolded`.
         """
-        if self.n_rows == 0 and tail is not None:
+        if self.n_rows == 0 and self.weighting.n_counted and tail is not None:
             return self.weighting.idf(len(tail.postings(word)[0]))
         place = self.vocabulary.find(word)
         return self.weighting.idf(0 if place is None else int(self.indptr[place + 1] - self.indptr[place]))

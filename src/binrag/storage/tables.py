@@ -214,7 +214,7 @@ class Reading:
         self._connection.backup(target)
 
     def sizes(self) -> dict[str, int]:
-        """Return bytes by kind: ``codes`` and what goes with them, ``columns``, ``words``, ``vectors``, ``sample``, ``texts``."""
+        """Return bytes by kind: ``codes`` and what goes with them, ``columns``, ``words``, ``vectors``, … ``texts``."""
         queries = {
             "codes": """
                 SELECT (SELECT coalesce(sum(length(data)), 0) FROM blocks WHERE part NOT IN ('metadata', 'lexical'))
