@@ -240,6 +240,7 @@ USES = {
     "verify": lambda store: store.verify(),
     "compact": lambda store: store.compact(),
     "ledger": lambda store: store.ledger("pages").keys(),
+    "index_words": lambda store: store.index_words(),
     "record_encoder": lambda store: store.record_encoder(),
 }
 
@@ -257,7 +258,7 @@ def test_a_closed_store_says_so(path, name):
 
 
 def test_every_public_method_is_tried_on_a_closed_store():
-    methods = {name for name in vars(Store) if not name.startswith("_") and callable(getattr(Store, name))}
+    methods = {name for name in dir(Store) if not name.startswith("_") and callable(getattr(Store, name))}
     assert methods - {"open", "close"} <= set(USES)
 
 
