@@ -570,7 +570,7 @@ class StoreStats:
 
     @property
     def document_bytes(self) -> dict[str, float]:
-        """Bytes on disk by part, for each document: ``codes``, ``vectors``, ``sample``, ``texts``, ``columns``, ``words``.
+        """Bytes on disk of a document, by part: ``codes``, ``vectors``, ``sample``, ``texts``, ``columns``, ``words``.
 
         Those of dead rows are shared out too, until the store is compacted.
         """
