@@ -13,12 +13,12 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOWEST = $(VENV)/lowest
 DISTRIBUTIONS = integrations/langchain-binrag integrations/llama-index-vector-stores-binrag
 
-.PHONY: demo test test-lowest check lint types bench notebooks clean
+.PHONY: demo test test-lowest test-oracle check lint types bench notebooks clean
 
 demo: $(VENV)/.demo
 	$(BIN)/binrag demo $(STORE)
 
-test: $(VENV)/.dev test-lowest
+test: $(VENV)/.dev test-lowest test-oracle
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests $(addsuffix /tests,$(DISTRIBUTIONS))
 
 # The integrations at the lowest versions of their frameworks, which lie over those installed.
@@ -28,6 +28,10 @@ test-lowest: $(LOWEST)/.done
 	PYTHONPATH=$(LOWEST)/llama-index $(BIN)/python -m pytest -q --ignore-glob '*_readme.py' \
 		-W "ignore:The 'validate_default' attribute:UserWarning" \
 		integrations/llama-index-vector-stores-binrag/tests
+
+# MUVERA's encoding beside an implementation by others, whose requirements do not go with those installed.
+test-oracle: $(LOWEST)/.fastembed
+	PYTHONPATH=$(LOWEST)/fastembed $(BIN)/python -m pytest -q tests/encoders/test_fde.py -k fastembed
 
 check: lint types test
 
@@ -71,6 +75,12 @@ $(LOWEST)/.done: $(VENV)/.dev
 		'import importlib.metadata as m; assert m.version("langchain-core") == "1.0.0"'
 	PYTHONPATH=$(LOWEST)/llama-index $(BIN)/python -c \
 		'import importlib.metadata as m; assert m.version("llama-index-core") == "0.13.0"'
+	touch $@
+
+$(LOWEST)/.fastembed: $(LOWEST)/.done
+	rm -rf $(LOWEST)/fastembed
+	$(PIP) --no-deps --target $(LOWEST)/fastembed fastembed==0.9.1 loguru mmh3 py-rust-stemmers onnxruntime flatbuffers protobuf
+	PYTHONPATH=$(LOWEST)/fastembed $(BIN)/python -c 'import fastembed.postprocess.muvera'
 	touch $@
 
 clean:
