@@ -417,13 +417,13 @@ def coverage_objective(scores, vectors, chosen, k, diversity):
 
 
 def coverage(scores, vectors, k, diversity):
-    """Places of candidates, each the one that makes the objective largest; of gains that are equal the first."""
+    """Places of candidates, chosen one by one for the largest objective, of equal ones the first; ascending."""
     chosen = []
     while len(chosen) < min(k, len(scores)):
         left = [i for i in range(len(scores)) if i not in chosen]
         worth = [coverage_objective(scores, vectors, [*chosen, i], k, diversity) for i in left]
         chosen.append(next(i for i, own in zip(left, worth, strict=True) if own >= max(worth) - 1e-12))
-    return chosen
+    return sorted(chosen)
 
 
 def fde(tokens, hyperplanes, projections, *, is_query, fill=False):

@@ -233,7 +233,7 @@ def test_what_does_not_fit_the_tokens_is_refused():
 @pytest.mark.parametrize("projection_dim", [6, 12])
 def test_fastembed_makes_the_same_of_the_same_draws(projection_dim):
     """It differs in one thing: a tie of nearest partitions goes to the lowest of them, here to the first token."""
-    muvera = pytest.importorskip("fastembed.postprocess.muvera", reason="`make test-oracle` lays fastembed over the environment").Muvera
+    muvera = pytest.importorskip("fastembed.postprocess.muvera", reason="`make test-oracle` brings it").Muvera
     ours = Fde(12, FdeConfig(4, 3, projection_dim, True, None))
     theirs = muvera(12, k_sim=3, dim_proj=projection_dim, r_reps=4)
     for simhash, normals in zip(theirs.simhash_projections, ours.hyperplanes, strict=True):

@@ -68,7 +68,8 @@ def coverage(scores: Float64, vectors: Float32, k: int, diversity: float) -> Int
     Returns
     -------
     int64 (min(k, n),)
-        Places among the candidates, in the order chosen; of equal gains the first.
+        Places among the candidates, ascending: a choice stands for the others as a whole, and has no order of its own.
+        Of equal gains the first is taken.
     """
     n = len(scores)
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
@@ -92,4 +93,4 @@ def coverage(scores: Float64, vectors: Float32, k: int, diversity: float) -> Int
             continue
         chosen.append(place)
         covered = np.maximum(covered, similarities[place])
-    return np.array(chosen, dtype=np.int64)
+    return np.array(sorted(chosen), dtype=np.int64)

@@ -74,7 +74,7 @@ class Searching:
         Returns
         -------
         list of Hit
-            Best first; ties in the order the documents were added. With `diversity`, in the order chosen.
+            Best first; ties in the order the documents were added. With `Mmr`, in the order chosen.
 
         Raises
         ------
