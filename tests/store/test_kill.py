@@ -110,7 +110,9 @@ def test_the_oracle_notices(path):
 
 TOKENS = """
 from faults import *
+import binrag.lexical.index
 
+binrag.lexical.index.MIN_TAIL = 40  # words are folded every ten commits
 how = LateInteraction(FdeConfig(4, 2, 8, final_projection_dim=64))
 small_checkpoints()
 
@@ -137,18 +139,20 @@ def seen(path):
             assert sorted(ids) == [f"{number % 50}-{i}" for i in range(4)]
             for i, matrix in enumerate(matrices_of(number)):
                 assert store.search(matrix, k=1)[0].id == f"{number % 50}-{i}"
+            assert {hit.id for hit in store.search(str(number), k=50, legs="lexical")} == set(ids)
         assert store.verify() == []
         return sorted(numbers)
 
 if not os.path.exists(p):
-    with Store.open(p, late_interaction=how) as store:
+    with Store.open(p, late_interaction=how, lexical="en") as store:
         store.add(vectors=matrices_of(0), ids=["0-0", "0-1", "0-2", "0-3"], texts=["commit 0"] * 4)
         store.search(matrices_of(0)[0])
 """
 
 
-def test_a_killed_writer_of_token_vectors_leaves_what_it_acknowledged(memory_folder, peer):
-    """A document has its code, the codes of its tokens and its text, all of one commit."""
+def test_a_killed_writer_of_tokens_and_words_leaves_what_it_acknowledged(memory_folder, peer):
+    """A document has its code, the codes of its tokens, its text and its words, all of one commit."""
+    pytest.importorskip("bm25s", reason="the lexical extra brings it")
     nursery = peer()
     draw = random.Random(8)
     path, log = memory_folder / "store.binrag", memory_folder / "acknowledged"

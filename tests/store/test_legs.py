@@ -165,6 +165,24 @@ def test_words_are_folded_when_there_are_enough(large):
         assert [hit.score for hit in in_fold] == [float(scores[int(hit.id[1:])]) for hit in in_fold]
 
 
+def test_filters_tenants_and_ids_hold_in_a_folded_index_and_its_tail(large):
+    names = ["d3", "d4000", "d4130", "d4140"]
+    texts = {document.id: document.text for document in large.get(names)}
+    large.update_metadata({"chosen": True}, names)
+    large.add(["silver"], ids=["s"], tenant="acme")
+    for legs in ("lexical", "hybrid"):
+        for name in names:
+            for options in ({"ids": names}, {"where": {"chosen": True}}):
+                hits = large.search(texts[name], k=10, legs=legs, **options)
+                assert hits[0].id == name
+                assert set(ids_of(hits)) <= set(names)
+        assert ids_of(large.search("silver", legs=legs, tenant="acme")) == ["s"]
+        assert "s" not in ids_of(large.search("silver", k=50, legs=legs))
+    large.delete(["d4000", "d4140"])
+    for name in ("d4000", "d4140"):
+        assert name not in ids_of(large.search(texts[name], k=50, legs="lexical"))
+
+
 def test_compacting_folds_anew(large):
     large.delete([f"d{i}" for i in range(0, 4000, 3)])
     large.compact()
@@ -180,6 +198,47 @@ def test_compacting_folds_anew(large):
     large.add(["silver"], ids=["new"])
     large.compact()  # nothing was deleted, and one row is not folded
     assert record_of(large)["n_rows"] == len(left) + 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_words_find_the_documents_that_hold_them_whatever_was_done_before(path, monkeypatch, seed):
+    """Against a dict, with folds every few rows, by two handles."""
+    monkeypatch.setattr("binrag.lexical.index.MIN_TAIL", 7)
+    draw, model, n_folds = np.random.default_rng(seed), {}, set()
+    vocabulary = ["silver", "river", "copper", "stone", "engine"]
+    with Store.open(path, dim=2, lexical="en") as store, Store.open(path, "r") as other:
+        for step in range(60):
+            ids = [f"d{i}" for i in draw.choice(25, size=draw.integers(1, 5), replace=False)]
+            action = draw.choice(["add", "add", "add", "delete", "compact", "roll back"])
+            texts = [" ".join(draw.choice(vocabulary, size=draw.integers(1, 4))) for _ in ids]
+            added = {
+                "texts": texts,
+                "ids": ids,
+                "vectors": np.ones((len(ids), 2)),
+                "metadata": [{"n": step}] * len(ids),
+            }
+            if action == "add":
+                store.add(**added)
+                model.update(zip(ids, [(text, step) for text in texts], strict=True))
+            elif action == "delete":
+                store.delete(ids)
+                model = {id_: value for id_, value in model.items() if id_ not in ids}
+            elif action == "compact":
+                store.compact()
+            else:
+                with pytest.raises(ZeroDivisionError), store.transaction():
+                    store.add(**added)
+                    raise ZeroDivisionError
+            n_folds.add(record_of(store)["generation"])
+            for word in vocabulary[:3]:
+                expected = {id_ for id_, (text, _) in model.items() if word in text.split()}
+                recent = {id_ for id_ in expected if model[id_][1] > step - 10}
+                for reader in (store, other):
+                    assert set(ids_of(reader.search(word, k=50, legs="lexical"))) == expected
+                    where = {"n": {"$gt": step - 10}}
+                    assert set(ids_of(reader.search(word, k=50, legs="lexical", where=where))) == recent
+        assert store.verify() == []
+    assert len(n_folds) > 3
 
 
 def test_without_bm25s_rows_stay_in_the_tail(path, monkeypatch, caplog):

@@ -182,7 +182,8 @@ def _pools(
     if asked.legs != "lexical":
         found = leg.found([vector for _, vector in queries], reach)
     if view is not None:
-        live = index.live if allowed is None else index.live & allowed[: len(index.live)]
+        n_words = -(-index.n_rows // 64)  # bitmaps may be longer, each by another rule
+        live = index.live[:n_words] if allowed is None else index.live[:n_words] & allowed[:n_words]
         words = LexicalLeg(*view, live)
         matches = [words.found(text, reach.n_best) for text, _ in queries]
         if asked.legs == "lexical":
