@@ -86,7 +86,8 @@ def binarizers():
 def make_store(path, how, n=30):
     """A store with texts, metadata, two tenants and dead rows; of more than 4,096 rows it has blocks.
 
-    `how` is a binarizer, or a `LateInteraction`: then each document has a token.
+    `how` is a binarizer, or a `LateInteraction`: then each document has a token. Words are indexed, and folded but for
+    the last row.
     """
     ids = [f"id{i}" for i in range(n)]
     of_tokens = isinstance(how, LateInteraction)
@@ -101,6 +102,7 @@ def make_store(path, how, n=30):
         store.add(sentences(n, n_words=30), ids=ids, vectors=vectors(n, DIM), metadata=metadata)
         store.add(sentences(9), ids=ids[:9], vectors=vectors(9, DIM, seed=4), tenant="other")
         store.delete(ids[20:22])
+        store.index_words()
         store.add(["again"], ids=["id7"], vectors=vectors(1, DIM, seed=6))
         store.ledger("keys").put(ids[:9], ["group", None, "other"] * 3)
 
@@ -292,6 +294,8 @@ def read(path):
             lambda: store.search(QUERIES[0], where=WHERE),
             lambda: list(store.iter()),
             lambda: (store.ledger("keys").keys(), store.ledger("keys").exists(IDS), store.ledger("keys").time() > 0),
+            lambda: store.search("again apple", legs="lexical"),
+            lambda: store.search("apple", legs="lexical", where=WHERE),
             store.count,
             lambda: store.count(where=WHERE),
             lambda: store.count(tenant="other"),

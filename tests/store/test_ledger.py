@@ -184,6 +184,14 @@ def test_damage_is_found_and_left_out_of_a_repair(filled, tmp_path, damage):
         assert store.ledger("pages").keys() == ["d1"]
 
 
+def test_a_time_that_is_none_is_a_typed_error(filled):
+    sql(filled, "UPDATE ledger SET updated = 'later' WHERE key = 'd0'")
+    with Store.open(filled) as store:
+        for use in (store.ledger("pages").time, lambda: store.ledger("pages").put(["d2"])):
+            with pytest.raises(CorruptStore, match="an entry whose time is 'later'"):
+                use()
+
+
 def test_a_repair_that_loses_documents_leaves_the_ledger_out(filled, tmp_path):
     sql(filled, "UPDATE documents SET text = 'other' WHERE id = 'd0'")
     done = binrag.repair(filled, tmp_path / "new.binrag")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from binrag.errors import CorruptStore
 from binrag.storage.records import check, checksum
 from binrag.storage.tables import Reading, Writing, chunks
 
@@ -26,7 +27,10 @@ class LedgerTable:
     def newest(self) -> int:
         """Return the time of the newest entry in microseconds, 0 if there is none."""
         query = "SELECT coalesce(max(updated), 0) FROM ledger WHERE tenant = ? AND namespace = ?"
-        return int(self._connection.execute(query, self._own).fetchone()[0])
+        newest = self._connection.execute(query, self._own).fetchone()[0]
+        if not isinstance(newest, int):  # SQLite takes any kind of value in any column
+            raise CorruptStore(f"the ledger of {self._own[1]!r} has an entry whose time is {newest!r:.50}")
+        return newest
 
     def entries(
         self,
