@@ -7,6 +7,7 @@ import pytest
 from fakes import topical
 
 from binrag import Store, TrainingGain
+from binrag import probe as probing
 from binrag.cli import main
 from binrag.probe import split
 from binrag.store import sampled
@@ -19,14 +20,14 @@ ROWS = topical(2000, DIM)
 def counted(monkeypatch):
     """Calls of the probe, and of what makes codes of the sample."""
     calls = []
-    for name in ("probe", "recall_of"):
-        real = getattr(sampled, name)
+    for module, name in ((probing, "probe"), (sampled, "recall_of")):
+        real = getattr(module, name)
 
         def counting(*arguments, name=name, real=real, **options):
             calls.append(name)
             return real(*arguments, **options)
 
-        monkeypatch.setattr(sampled, name, counting)
+        monkeypatch.setattr(module, name, counting)
     return calls
 
 
