@@ -26,7 +26,7 @@ from binrag import pipeline
 from binrag.binarizers import SignBinarizer
 from binrag.errors import BinragError, InvalidInput
 from binrag.indexes import FlatIndex
-from binrag.lexical import LexicalIndex, Matches, Tail, Tokenizer
+from binrag.lexical import LexicalIndex, Tail, Tokenizer
 from binrag.ranking import fusion
 from binrag.types import Candidates, Float32, Float64, Int64
 
@@ -45,7 +45,7 @@ class Legs:
     ----------
     exact, dense : Candidates
         By float32, and as a store finds them.
-    lexical : Matches
+    lexical : Candidates
         By words.
     rows : int64 (n,)
         Rows of the dense or the lexical leg.
@@ -55,7 +55,7 @@ class Legs:
 
     exact: Candidates
     dense: Candidates
-    lexical: Matches
+    lexical: Candidates
     rows: Int64
     dense_scores: Float64
     coverage: Float64
@@ -66,7 +66,7 @@ Ranking = Callable[[Legs], Int64]
 
 def by_coverage(legs: Legs, weight: float = fusion.WEIGHT, exponent: float = fusion.EXPONENT) -> Int64:
     """Return the rows by `fusion.by_coverage`."""
-    own = (legs.dense, legs.lexical.candidates, legs.rows, legs.dense_scores, legs.coverage)
+    own = (legs.dense, legs.lexical, legs.rows, legs.dense_scores, legs.coverage)
     return fusion.by_coverage(*own, weight=weight, exponent=exponent).candidates.rows
 
 
@@ -78,13 +78,11 @@ def by_spread(legs: Legs) -> Int64:
 CASES: dict[str, Ranking] = {
     "dense, float32": lambda legs: legs.exact.rows,
     "dense, signs and int8": lambda legs: legs.dense.rows,
-    "lexical": lambda legs: legs.lexical.candidates.rows,
-    "hybrid, ranks": lambda legs: fusion.by_ranks(legs.dense, legs.lexical.candidates).candidates.rows,
-    "hybrid, min-max": lambda legs: fusion.by_scores(legs.dense, legs.lexical.candidates).candidates.rows,
-    "hybrid, min-max, 0.7 : 0.3": lambda legs: (
-        fusion.by_scores(legs.dense, legs.lexical.candidates, (0.7, 0.3)).candidates.rows
-    ),
-    "hybrid, z": lambda legs: fusion.by_scores(legs.dense, legs.lexical.candidates, scale="z").candidates.rows,
+    "lexical": lambda legs: legs.lexical.rows,
+    "hybrid, ranks": lambda legs: fusion.by_ranks(legs.dense, legs.lexical).candidates.rows,
+    "hybrid, min-max": lambda legs: fusion.by_scores(legs.dense, legs.lexical).candidates.rows,
+    "hybrid, min-max, 0.7 : 0.3": lambda legs: fusion.by_scores(legs.dense, legs.lexical, (0.7, 0.3)).candidates.rows,
+    "hybrid, z": lambda legs: fusion.by_scores(legs.dense, legs.lexical, scale="z").candidates.rows,
     "hybrid, coverage": by_coverage,
     "hybrid, coverage × spread": by_spread,
 }
@@ -140,7 +138,7 @@ def legs_of(dataset: Dataset) -> Iterator[Legs]:
         dense = pipeline.rescore(found, query, n_reads, lambda rows: kept[rows]).top(DEPTH)
         words = tokenizer.words(text)
         matches = lexical.retrieve(words, DEPTH)
-        rows = fusion.union(dense, matches.candidates)
+        rows = fusion.union(dense, matches)
         dense_scores = (kept[rows].astype(np.float64) * vector).sum(axis=1)
         exact = Candidates.ordered(best, scores[best])
         yield Legs(exact, dense, matches, rows, dense_scores, lexical.coverage(words, rows))
@@ -267,7 +265,7 @@ def measure_scale(texts: Sequence[str], queries: Sequence[str], n: int) -> Scale
     n_folded = n - n // 10
     older = LexicalIndex.fold(rows[:n_folded], tokenizer)
     partly, tail_milliseconds = _searched(older, asked, Tail(n_folded).extended(rows[n_folded:]))
-    pairs = [(a.candidates, b.candidates) for a, b in zip(whole, partly, strict=True) if len(a.candidates.rows)]
+    pairs = [(a, b) for a, b in zip(whole, partly, strict=True) if len(a.rows)]
     shared = [np.isin(a.rows[:10], b.rows[:10]).mean() for a, b in pairs]
     shifts = [
         abs(b.scores[i] / score - 1)
@@ -290,7 +288,7 @@ def _timed(make: Callable[[], Any]) -> tuple[Any, float]:
 
 def _searched(
     index: LexicalIndex, asked: Sequence[Sequence[str]], tail: Tail | None
-) -> tuple[list[Matches], tuple[float, float]]:
+) -> tuple[list[Candidates], tuple[float, float]]:
     index.retrieve(["warm"], DEPTH, tail=tail)
     found, seconds = zip(*(_timed(partial(index.retrieve, words, DEPTH, tail=tail)) for words in asked), strict=True)
     median, late = (1e3 * np.quantile(seconds, [0.5, 0.95])).tolist()

@@ -14,7 +14,16 @@ from binrag.ranking.rescore import rescore_codes, rescore_vectors
 from binrag.threads import in_threads
 from binrag.types import Candidates, Codes, Float32, Query, UInt64
 
-__all__ = ["TILE", "decode", "default_candidates", "default_reads", "rescore", "retrieve", "retrieve_batch"]
+__all__ = [
+    "TILE",
+    "decode",
+    "default_candidates",
+    "default_reads",
+    "default_token_reads",
+    "rescore",
+    "retrieve",
+    "retrieve_batch",
+]
 
 MIN_READS = 100
 FINE_BITS = 2

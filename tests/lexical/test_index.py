@@ -32,7 +32,7 @@ def best_of(scores, n, allowed=None):
 
 
 def listed(matches):
-    return list(zip(matches.candidates.scores.tolist(), matches.candidates.rows.tolist(), strict=True))
+    return list(zip(matches.scores.tolist(), matches.rows.tolist(), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_scores_and_coverage_are_those_of_the_definition(documents, index, query
         matches = index.retrieve(query, n)
         assert listed(matches) == best_of(expected, n)
         covered = np.array(reference.covered(documents, query))
-        assert np.allclose(matches.coverage, covered[matches.candidates.rows], rtol=1e-12)
+        assert np.allclose(index.coverage(query, matches.rows), covered[matches.rows], rtol=1e-12)
     assert np.allclose(index.coverage(query, np.arange(len(documents))[::-1]), covered[::-1], rtol=1e-12)
 
 
@@ -87,7 +87,7 @@ def test_a_tail_is_scored_by_the_statistics_of_the_fold(documents, index, query)
     matches = index.retrieve(query, 12, tail=tail)
     assert listed(matches) == best_of(expected, 12)
     covered = np.array(reference.covered(together, query, len(documents)))
-    assert np.allclose(matches.coverage, covered[matches.candidates.rows], rtol=1e-12)
+    assert np.allclose(index.coverage(query, matches.rows, tail), covered[matches.rows], rtol=1e-12)
     again = LexicalIndex.fold(together, PLAIN)
     assert again.score(query).tolist() == reference.bm25(together, query).tolist()
 
@@ -125,7 +125,7 @@ def test_few_or_no_words(documents):
             made.score(["a"], tail).tolist()
             == reference.bm25([*documents, ["a", "b"], None], ["a"], len(documents)).tolist()
         )
-        assert len(made.retrieve(["b"], 3).candidates.rows) == 0
+        assert len(made.retrieve(["b"], 3).rows) == 0
 
 
 def test_blocks_bring_back_the_same_index(documents, index, monkeypatch):
@@ -247,6 +247,10 @@ def test_without_bm25s_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "bm25s", None)
     with pytest.raises(MissingDependency, match=r"binrag\[lexical\]"):
         LexicalIndex.fold([["a"]], PLAIN)
+    rows = iter([["a"]])
+    with pytest.raises(MissingDependency):
+        LexicalIndex.fold(rows, PLAIN)
+    assert next(rows) == ["a"]  # no text was cut into words for nothing
 
 
 def test_bm25s_is_imported_by_the_fold_alone():

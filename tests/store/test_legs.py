@@ -1,6 +1,7 @@
 """Searches by words and by both legs, in stores that change: equal to what the parts give for all texts at once."""
 
 import sqlite3
+import sys
 from contextlib import closing
 
 import numpy as np
@@ -258,6 +259,16 @@ def test_without_bm25s_rows_stay_in_the_tail(path, monkeypatch, caplog):
             store.index_words()
 
 
+def test_without_bm25s_a_fold_that_is_there_stays(large, monkeypatch):
+    before = large.search("silver stone", k=20, legs="lexical")
+    monkeypatch.setitem(sys.modules, "bm25s", None)
+    large.compact()  # nothing was deleted, and 20 rows are not folded
+    assert large.search("silver stone", k=20, legs="lexical") == before
+    with pytest.raises(MissingDependency, match="needs bm25s"):
+        large.index_words()
+    assert large.verify() == []
+
+
 def damaged(path, sql):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(sql)
@@ -317,6 +328,8 @@ def test_bad_input(store, path):
             store.search(np.ones(64), legs=legs)
     with pytest.raises(InvalidInput, match="neither was asked for"):
         store.search("silver", text="silver")
+    with pytest.raises(InvalidInput, match="got 0 texts for 1 queries"):
+        store.search_batch(["silver"], texts=[], legs="hybrid")
     with pytest.raises(InvalidInput, match="got 2 texts for 1 queries"):
         store.search_batch(["silver"], texts=["a", "b"], legs="hybrid")
     with pytest.raises(InvalidInput, match="legs='lexical' scans none"):

@@ -30,22 +30,6 @@ def needs_fold(n_folded: int, n_tail: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Matches:
-    """Rows that hold words of a query.
-
-    Attributes
-    ----------
-    candidates : Candidates
-        Best first, with their scores, all above zero.
-    coverage : float64 (n,)
-        Of each, in [0, 1]: see `LexicalIndex.coverage`.
-    """
-
-    candidates: Candidates
-    coverage: Float64
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class LexicalIndex:
     """An immutable index of the words of rows 0 to n_rows − 1. Rows without words have no postings.
 
@@ -91,6 +75,7 @@ class LexicalIndex:
         MissingDependency
             bm25s is not installed.
         """
+        _check_bm25s()  # before rows are read, which may take long
         numbers: dict[str, int] = {}
         own_rows, documents = list[int](), list[list[int]]()
         n_rows = 0
@@ -159,7 +144,7 @@ class LexicalIndex:
 
     def retrieve(
         self, words: Sequence[str], n: int, allowed: UInt64 | None = None, tail: Tail | None = None
-    ) -> Matches:
+    ) -> Candidates:
         """Return the allowed rows with the best scores.
 
         Parameters
@@ -175,8 +160,8 @@ class LexicalIndex:
 
         Returns
         -------
-        Matches
-            At most n rows; only such that hold a word of the query.
+        Candidates
+            At most n rows, best first; only such that hold a word of the query, so that all scores are above zero.
         """
         from binrag.kernels.lexical import best_rows  # compiled code loads at the first search
 
@@ -188,8 +173,7 @@ class LexicalIndex:
         if len(bitmap) < n_words:  # compiled code reads unchecked
             raise ValueError(f"the bitmap has {len(bitmap)} words, expected {n_words} for {len(scores)} rows")
         n_found = best_rows(scores, bitmap, rows, found) if n > 0 else 0
-        candidates = Candidates.ordered(rows[:n_found], found[:n_found].astype(np.float64))
-        return Matches(candidates, self.coverage(words, candidates.rows, tail))
+        return Candidates.ordered(rows[:n_found], found[:n_found].astype(np.float64))
 
     def score(self, words: Sequence[str], tail: Tail | None = None) -> Float32:
         """Return the scores of all rows, float32 (n_rows,), those of the tail after those of the index.
@@ -276,12 +260,17 @@ def _among(rows: Int64, ascending: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     return np.asarray(ascending[np.minimum(places, len(ascending) - 1)] == rows)
 
 
-def _bm25s(documents: list[list[int]], n_words: int, weighting: Weighting) -> tuple[Int64, Int64, Float32]:
-    """Return where each word's postings begin, the places of documents that hold it, ascending, and the scores."""
+def _check_bm25s() -> None:
     try:
-        import bm25s
+        import bm25s  # noqa: F401
     except ImportError:
         raise MissingDependency("search by words needs bm25s; install it with: pip install 'binrag[lexical]'") from None
+
+
+def _bm25s(documents: list[list[int]], n_words: int, weighting: Weighting) -> tuple[Int64, Int64, Float32]:
+    """Return where each word's postings begin, the places of documents that hold it, ascending, and the scores."""
+    import bm25s
+
     if not documents:
         return np.zeros(n_words + 1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
     model = bm25s.BM25(k1=weighting.k1, b=weighting.b, method="lucene", dtype="float32", int_dtype="int32")

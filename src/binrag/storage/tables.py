@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import numpy as np
+
 from binrag.errors import CorruptStore
 from binrag.storage.meta import Head, check_record, head_of, record_of
 from binrag.storage.records import check, checksum, checksums, pack, unpack
@@ -359,7 +361,10 @@ class Writing(Reading):
         self._connection.execute(insert, (first_row, blobs.tobytes(), blobs.shape[1], sums))
 
     def add_blobs(self, first_row: int, blobs: Sequence[bytes]) -> None:
-        """Insert codes of documents' tokens in the place of kept vectors, at consecutive rows."""
+        """Insert kept vectors, or what is kept in their place, at consecutive rows; blobs may be of any sizes."""
+        if len({len(blob) for blob in blobs}) == 1:  # as `encode_vectors` makes them: by the one statement
+            self.add_vectors(first_row, np.frombuffer(b"".join(blobs), dtype=np.uint8).reshape(len(blobs), -1))
+            return
         insert = "INSERT INTO vectors (row, vector, checksum) VALUES (?, ?, ?)"
         rows = ((row, blob, checksum(row, blob)) for row, blob in enumerate(blobs, first_row))
         self._connection.executemany(insert, rows)

@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from binrag.errors import BinragError, CorruptStore
+from binrag.errors import CorruptStore
 from binrag.filters import unlike_rows
 from binrag.indexes.flat import row_bytes
-from binrag.lexical import LexicalIndex
 from binrag.store.space import VectorSpace
-from binrag.store.words import LEXICAL
 from binrag.types import Finding, Float32, KeepVectors, UInt8
 
 FEWEST = 16
@@ -91,31 +89,3 @@ def metadata_findings(
         yield Finding(
             "code", place, f"filters see other metadata than the document of row {first + rows[0]}{others} has"
         )
-
-
-def words_findings(blocks: Sequence[bytes | None], n_folded: Any, n_rows: int) -> Iterator[Finding]:
-    """Compare the folded index of words with what is recorded of it.
-
-    Parameters
-    ----------
-    blocks : sequence of bytes or None
-        As many as the part has, from the first on; None where there is none of the number.
-    n_folded : int
-        Rows that the record says it is of.
-    n_rows : int
-        Rows of the store.
-    """
-    place = f"part {LEXICAL!r}"
-    sound = [block for block in blocks if block is not None]
-    if len(sound) < len(blocks):
-        yield Finding("missing", place, f"it has {len(blocks)} blocks, and they are not the first ones")
-        return
-    if not blocks and not n_folded:
-        return
-    try:
-        index = LexicalIndex.from_blocks(sound, place)
-    except BinragError as error:
-        yield Finding("record", place, str(error))
-        return
-    if index.n_rows != n_folded or n_folded > n_rows:
-        yield Finding("count", place, f"it is of {index.n_rows} rows; its record says {n_folded!r:.50}")

@@ -36,7 +36,7 @@ def _renumber(writing: Writing, progress: Progress) -> int:
     if n_dropped == 0 and (np.diff(order) > 0).all():
         words = writing.get(LEXICAL)
         if words is not None and words["n_rows"] < head.n_rows:
-            _write_words(writing)
+            _fold(writing)
         return 0
     snapshot = Snapshot().refreshed(writing, head)
     with progress_of(progress, len(order), "compacting") as report:
@@ -46,16 +46,15 @@ def _renumber(writing: Writing, progress: Progress) -> int:
     writing.put_head(replace(head, **counts, coded=writing.generation, numbered=writing.generation))
     if snapshot.index is not None:
         _write_codes(writing, snapshot.index, order)
-    _write_words(writing)
+    words = writing.get(LEXICAL)
+    if words is not None:
+        writing.put(LEXICAL, new_record(words["language"]))  # the part went with the others, and its rows' numbers
+        _fold(writing)
     return n_dropped
 
 
-def _write_words(writing: Writing) -> None:
-    """Fold the words of all rows, whose numbers are others; without bm25s they wait for a later fold."""
-    record = writing.get(LEXICAL)
-    if record is None:
-        return
-    writing.put(LEXICAL, new_record(record["language"]))
+def _fold(writing: Writing) -> None:
+    """Fold the words of all rows; without bm25s they wait for a later fold."""
     with suppress(MissingDependency):
         fold(writing)
 

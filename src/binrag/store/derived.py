@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from binrag.errors import BinragError
+from binrag.lexical import LexicalIndex
 from binrag.storage.tables import place_of
 from binrag.storage.vectors import width_of
-from binrag.store.agreement import words_findings
 from binrag.store.words import LEXICAL
 from binrag.types import BLOCK, Finding
 
@@ -42,8 +43,20 @@ def sample_findings(check: Check, n_rows: int) -> Iterator[Finding]:
 
 
 def folded_findings(check: Check) -> Iterator[Finding]:
-    """Check the index of words against its record."""
+    """Compare the folded index of words with its record."""
+    place, n_folded = f"part {LEXICAL!r}", check.map_of(LEXICAL).get("n_rows", 0)
     n_blocks = sum(part == LEXICAL for part, _ in check.blocks)
-    data = [check.data(LEXICAL, no) for no in range(n_blocks)]
-    if check.is_whole("blocks") or all(own is not None for own in data):
-        yield from words_findings(data, check.map_of(LEXICAL).get("n_rows", 0), check.n_rows)
+    blocks = [own for own in (check.data(LEXICAL, no) for no in range(n_blocks)) if own is not None]
+    if len(blocks) < n_blocks:
+        if check.is_whole("blocks"):
+            yield Finding("missing", place, f"it has {n_blocks} blocks, and they are not the first ones")
+        return
+    if not blocks and not n_folded:
+        return
+    try:
+        index = LexicalIndex.from_blocks(blocks, place)
+    except BinragError as error:
+        yield Finding("record", place, str(error))
+        return
+    if index.n_rows != n_folded or n_folded > check.n_rows:
+        yield Finding("count", place, f"it is of {index.n_rows} rows; its record says {n_folded!r:.50}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,10 +16,11 @@ from binrag.storage import Reading
 from binrag.storage.vectors import decode_vectors
 from binrag.store.space import VectorSpace
 from binrag.threads import in_threads
-from binrag.types import Candidates, Float32, Float64, Int64, KeepVectors, UInt64
+from binrag.types import Candidates, Float32, Float64, Int64, KeepVectors, Query, UInt64
 
-if TYPE_CHECKING:  # few programs search by words
-    from binrag.lexical import LexicalIndex, Matches, Tail
+if TYPE_CHECKING:  # few programs search by words, or by token vectors
+    from binrag.lexical import LexicalIndex, Tail
+    from binrag.store.tokens import PreparedTokens
 
 N_FUSED = 100
 """Rows of each leg that are fused, at least."""
@@ -48,6 +49,14 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class DenseQuery:
+    """A query, ready to be scanned for; with its tokens in a store of token vectors."""
+
+    scan: Query
+    tokens: PreparedTokens | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class DenseLeg:
     """Rows by their vectors.
 
@@ -66,59 +75,59 @@ class DenseLeg:
     index: FlatIndex
     keep: KeepVectors
 
-    def found(self, queries: Sequence[Float32], reach: Reach) -> list[Candidates]:
-        """Return each query's best rows; a query is float32 (dim,), or (n_tokens, dim) in a store of token vectors.
+    def prepared(self, queries: Sequence[Float32], n_threads: int) -> list[DenseQuery]:
+        """Prepare queries, float32 (dim,), or (n_tokens, dim) in a store of token vectors.
 
         Raises
         ------
         DimensionMismatch
             If a query's dimension is not the store's.
         """
-        return self._by_vectors(queries, reach) if self.space.tokens is None else self._by_tokens(queries, reach)
+        for query in queries:
+            if self.space.tokens is None:
+                self.space.check_dim(query[None])
+            else:
+                self.space.tokens.check_dim(query)
+        return in_threads([partial(self._prepared, query) for query in queries], n_threads)
 
-    def _by_vectors(self, vectors: Sequence[Float32], reach: Reach) -> list[Candidates]:
-        space, index = self.space, self.index
-        for vector in vectors:
-            space.check_dim(vector[None])
-        queries = in_threads([partial(space.query, vector) for vector in vectors], reach.n_threads)
-        n_candidates = max(reach.n_candidates or pipeline.default_candidates(index, reach.n_best), reach.n_best)
-        found = pipeline.retrieve_batch(index, queries, n_candidates, reach.allowed, n_threads=reach.n_threads)
-        if self.keep == "none":
+    def _prepared(self, query: Float32) -> DenseQuery:
+        if self.space.tokens is None:
+            return DenseQuery(self.space.query(query))
+        tokens = self.space.tokens.query(query)
+        return DenseQuery(self.space.query(tokens.fde), tokens)
+
+    def found(self, queries: Sequence[DenseQuery], reach: Reach) -> list[Candidates]:
+        """Return each query's best rows."""
+        n_best, space = reach.n_best, self.space
+        if space.tokens is None:
+            n_reads = pipeline.default_reads(n_best, space.binarizer.n_bits / space.dim)
+            n_candidates = reach.n_candidates or pipeline.default_candidates(self.index, n_best)
+        else:
+            n_reads = pipeline.default_token_reads(n_best)
+            n_candidates = reach.n_candidates or pipeline.SCANNED_PER_READ * n_reads
+        scans = [query.scan for query in queries]
+        n_candidates = max(n_candidates, n_best)
+        found = pipeline.retrieve_batch(self.index, scans, n_candidates, reach.allowed, n_threads=reach.n_threads)
+        if space.tokens is None and self.keep == "none":
             return found
-        n_reads = pipeline.default_reads(reach.n_best, space.binarizer.n_bits / space.dim)
-        return [pipeline.rescore(own, query, n_reads, self._kept) for own, query in zip(found, queries, strict=True)]
+        firsts = zip(queries, (own.rows[:n_reads] for own in found), strict=True)
+        return in_threads([self._rescoring(query, rows) for query, rows in firsts], reach.n_threads)
 
-    def _by_tokens(self, matrices: Sequence[Float32], reach: Reach) -> list[Candidates]:
-        tokens = self.space.tokens
-        assert tokens is not None
-        for matrix in matrices:
-            tokens.check_dim(matrix)
-        prepared = in_threads([partial(tokens.query, matrix) for matrix in matrices], reach.n_threads)
-        queries = [self.space.query(query.fde) for query in prepared]
-        n_reads = pipeline.default_token_reads(reach.n_best)
-        n_candidates = max(reach.n_candidates or pipeline.SCANNED_PER_READ * n_reads, reach.n_best)
-        found = pipeline.retrieve_batch(self.index, queries, n_candidates, reach.allowed, n_threads=reach.n_threads)
-        rows = [own.rows[:n_reads] for own in found]
-        blobs = [self.reading.vectors(own.tolist()) for own in rows]
-        arguments = zip(blobs, prepared, rows, strict=True)
-        return in_threads([partial(tokens.rescored, *own) for own in arguments], reach.n_threads)
-
-    def scores(self, vector: Float32, rows: Int64) -> Float64:
-        """Return the scores of some rows, in their order: float64 (n,)."""
+    def scores(self, query: DenseQuery, rows: Int64) -> Float64:
+        """Return the scores of some rows, each once and ascending, in their order: float64 (n,)."""
         if not len(rows):
             return np.zeros(0)
+        found = self._rescoring(query, rows)()
+        return found.scores[np.argsort(found.rows)]
+
+    def _rescoring(self, query: DenseQuery, rows: Int64) -> Callable[[], Candidates]:
+        """Read what rows are scored by, here, and return what scores them, in any thread."""
         if self.space.tokens is not None:
-            blobs = self.reading.vectors(rows.tolist())
-            found = self.space.tokens.rescored(blobs, self.space.tokens.query(vector), rows)
-        elif self.keep == "none":
-            index, query = self.index, self.space.query(vector)
-            found = rescore_codes(index.codes, index.rest, index.rescale, query, rows)
-        else:
-            found = rescore_vectors(self._kept(rows.tolist()), self.space.query(vector), rows)
-        order = np.argsort(found.rows)
-        scores = np.empty(len(rows), dtype=np.float64)
-        scores[np.argsort(rows)] = found.scores[order]
-        return scores
+            assert query.tokens is not None
+            return partial(self.space.tokens.rescored, self.reading.vectors(rows.tolist()), query.tokens, rows)
+        if self.keep != "none":
+            return partial(rescore_vectors, self._kept(rows.tolist()), query.scan, rows)
+        return partial(rescore_codes, self.index.codes, self.index.rest, self.index.rescale, query.scan, rows)
 
     def vectors_of(self, rows: Int64) -> Float32:
         """Return rows' kept vectors, or else what their codes stand for, on the scale of the scores."""
@@ -148,17 +157,18 @@ class LexicalLeg:
     tail: Tail
     allowed: UInt64
 
-    def found(self, text: str, n_best: int) -> Matches:
-        """Return the best rows of those that hold words of a text; there may be none."""
-        return self.index.retrieve(self.index.tokenizer.words(text), n_best, self.allowed, self.tail)
-
-    def coverage(self, text: str, rows: Int64) -> Float64:
-        """Return how much of a text's words some rows hold."""
-        return self.index.coverage(self.index.tokenizer.words(text), rows, self.tail)
+    def found(self, words: Sequence[str], n_best: int) -> Candidates:
+        """Return the best rows of those that hold some of the words; there may be none."""
+        return self.index.retrieve(words, n_best, self.allowed, self.tail)
 
 
 def fused(
-    leg: DenseLeg, words: LexicalLeg, text: str, vector: Any, dense: Candidates, lexical: Candidates
+    leg: DenseLeg,
+    lexical_leg: LexicalLeg,
+    words: Sequence[str],
+    query: DenseQuery,
+    dense: Candidates,
+    lexical: Candidates,
 ) -> Candidates:
     """Return the rows of both legs in one order; see `binrag.ranking.fusion.by_coverage`."""
     from binrag.ranking.fusion import WEIGHT, by_coverage, spread, union
@@ -168,7 +178,7 @@ def fused(
     scores = np.empty(len(rows), dtype=np.float64)
     order = np.argsort(dense.rows)
     scores[is_known] = dense.scores[order]
-    scores[~is_known] = leg.scores(vector, rows[~is_known])
+    scores[~is_known] = leg.scores(query, rows[~is_known])
     weight = WEIGHT if leg.space.vector_similarity == "cosine" else WEIGHT * spread(dense)
-    coverage = words.coverage(text, rows)
+    coverage = lexical_leg.index.coverage(words, rows, lexical_leg.tail)
     return by_coverage(dense, lexical, rows, scores, coverage, weight=weight).candidates

@@ -178,19 +178,20 @@ def _pools(
         # the legs have to see far enough for what both find to be among what either does
         reach = replace(reach, n_best=max(asked.n_best, N_FUSED))
     leg = DenseLeg(reading, space, index, handle.keep)
-    found: list[Candidates] = []
     if asked.legs != "lexical":
-        found = leg.found([vector for _, vector in queries], reach)
+        prepared = leg.prepared([vector for _, vector in queries], reach.n_threads)
+        found = leg.found(prepared, reach)
     if view is not None:
         n_words = -(-index.n_rows // 64)  # bitmaps may be longer, each by another rule
         live = index.live[:n_words] if allowed is None else index.live[:n_words] & allowed[:n_words]
         words = LexicalLeg(*view, live)
-        matches = [words.found(text, reach.n_best) for text, _ in queries]
+        texts = [words.index.tokenizer.words(text) for text, _ in queries]
+        matches = [words.found(text, reach.n_best) for text in texts]
         if asked.legs == "lexical":
-            found = [own.candidates for own in matches]
+            found = matches
         else:
-            arguments = zip(queries, found, matches, strict=True)
-            found = [fused(leg, words, *query, dense, own.candidates) for query, dense, own in arguments]
+            arguments = zip(texts, prepared, found, matches, strict=True)
+            found = [fused(leg, words, *own) for own in arguments]
     best = [candidates.top(asked.n_best) for candidates in found]
     if asked.diversity is None:
         return [Pool(_hits(reading, candidates)) for candidates in best]
@@ -213,9 +214,8 @@ def _texts(listed: Any, texts: Any, asked: Asked) -> Any:
             "the text beside a query is read by legs with words and by rerank, and neither was asked for"
         )
     what = f"legs={asked.legs!r}" if asked.rerank is None else "rerank"
-    found = checked_texts(
-        f"{what} reads the text of a query, and queries" if texts is None else "texts", texts or listed
-    )
+    name = f"{what} reads the text of a query, and queries" if texts is None else "texts"
+    found = checked_texts(name, listed if texts is None else texts)
     if len(found) != len(listed):
         raise InvalidInput(f"got {len(found)} texts for {len(listed)} queries")
     for text in found:
