@@ -46,6 +46,11 @@ class CrossEncoderReranker(SentenceModel):
         )
         return found
 
+    def relevances(self, scores: Float64) -> Float64:
+        """Return scores on a scale from 0 to 1: as they are if the model ends in a sigmoid, else through one."""
+        activation = getattr(self.model, "activation_fn", None)
+        return scores if type(activation).__name__ == "Sigmoid" else 1 / (1 + np.exp(-scores))
+
 
 class FunctionReranker:
     """Any function of a query and a list of texts that gives a score for each.
@@ -107,3 +112,9 @@ def reranked_scores(reranker: Reranker, query: str, texts: Sequence[str]) -> Flo
             f"finite number for each of {len(texts)} texts (a model of one label)"
         )
     return scores
+
+
+def relevances_of(reranker: Reranker, scores: Float64) -> list[float] | list[None]:
+    """Return scores on a scale from 0 to 1 where the reranker knows one: it has ``relevances(scores)``."""
+    of = getattr(reranker, "relevances", None)
+    return [None] * len(scores) if of is None else np.clip(of(scores), 0, 1).tolist()
