@@ -94,7 +94,8 @@ def checked_asked(k: Any, **asked: Any) -> Asked:
     min_score, rerank = asked["min_score"], asked["rerank"]
     if min_score is not None and not (isinstance(min_score, (int, float)) and math.isfinite(min_score)):
         raise InvalidInput(f"min_score is {min_score!r}, expected a finite number or None")
-    _check_kind("explain", asked["explain"], bool, "True or False")
+    if not isinstance(asked["explain"], bool):
+        raise InvalidInput(f"explain is {asked['explain']!r}, expected True or False")
     checked = {
         "n_candidates": checked_candidates(k, asked["n_candidates"]),
         "rerank": rerank if rerank is None or isinstance(rerank, Rerank) else Rerank(rerank),
