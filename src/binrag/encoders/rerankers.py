@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -81,7 +82,7 @@ def resolve_reranker(reranker: Any) -> Reranker:
         found: Reranker = reranker
         return found
     if isinstance(reranker, (str, Path)):
-        return CrossEncoderReranker(str(reranker))
+        return _by_name(str(reranker))
     if hasattr(reranker, "predict"):
         return CrossEncoderReranker(model=reranker)
     if callable(reranker):
@@ -90,6 +91,12 @@ def resolve_reranker(reranker: Any) -> Reranker:
         f"the reranker is a {type(reranker).__name__}, expected a model's name or folder, a CrossEncoder, an object "
         "with rerank(query, texts), or a function of these two"
     )
+
+
+@lru_cache(maxsize=1)
+def _by_name(name: str) -> CrossEncoderReranker:
+    """Return a model by name: the last one that was asked for, so that not every search loads it."""
+    return CrossEncoderReranker(name)
 
 
 def reranked_scores(reranker: Reranker, query: str, texts: Sequence[str]) -> Float64:

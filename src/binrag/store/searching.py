@@ -152,8 +152,9 @@ class Pool:
 
             assert self.vectors is not None
             choose = coverage if isinstance(asked.diversity, Coverage) else mmr
-            scores = _on_scale_of_vectors(hits, asked)
-            hits = [hits[i] for i in choose(scores, self.vectors, asked.k, asked.diversity.diversity)]
+            n_pool = asked.diversity.pool_of(asked.k)
+            scores = _on_scale_of_vectors(hits[:n_pool], asked)
+            hits = [hits[i] for i in choose(scores, self.vectors[:n_pool], asked.k, asked.diversity.diversity)]
         return [hit for hit in hits[: asked.k] if asked.min_score is None or hit.score >= asked.min_score]
 
 
