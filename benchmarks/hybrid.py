@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import report
+from benchmarks.copies import changed_texts
 from benchmarks.datasets import Dataset, load
 from benchmarks.embeddings import cached_encoder
 from benchmarks.metrics import interval, judge, resampled_means
@@ -34,8 +35,6 @@ DEPTH = 100
 COVERAGE = IdfCoverage()
 WEIGHTS = (0.1, 0.2, 0.3, 0.4)
 EXPONENTS = (2.0, 3.0, 4.0)
-NEW_SHARE = 0.1
-"""Share of a text's words that `--scale` replaces by words of other texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,18 +244,6 @@ class Scale:
     tail_milliseconds: tuple[float, float]
     tail_top10: float
     tail_shift: float
-
-
-def changed_texts(texts: Sequence[str], n: int) -> Iterator[str]:
-    """Yield n texts: the data's own, in order and again, a tenth of the words of each replaced by some of another."""
-    rng = np.random.default_rng(0)
-    words = [text.split() for text in texts]
-    for i in range(n):
-        own, other = list(words[i % len(words)]), words[int(rng.integers(len(words)))]
-        if i >= len(words) and own and other:
-            for place, pick in zip(*rng.random((2, max(1, int(NEW_SHARE * len(own))))), strict=True):
-                own[int(place * len(own))] = other[int(pick * len(other))]
-        yield " ".join(own)
 
 
 def measure_scale(texts: Sequence[str], queries: Sequence[str], n: int) -> Scale:
