@@ -488,7 +488,7 @@ def bm25(documents, query, n_counted=None, k1=1.5, b=0.75):
     for word in query:
         idf = bm25_idf(counted, word)
         for row, words in enumerate(documents):
-            tf = (words or []).count(word)
+            tf = min((words or []).count(word), 65_535)
             if tf:
                 share = tf / (k1 * ((1 - b) + b * len(words) / average) + tf)
                 scores[row] += np.float32(float(idf) * share)
@@ -499,6 +499,24 @@ def bm25_idf(counted, word):
     """ln(1 + (n − df + 0.5) / (df + 0.5)) in float32."""
     df = sum(word in words for words in counted)
     return np.float32(math.log(1 + (len(counted) - df + 0.5) / (df + 0.5)))
+
+
+def renumbered(documents, new_rows, n_rows):
+    """Documents under new numbers, −1 for those that are dropped; None where no document is."""
+    found = [None] * n_rows
+    for words, row in zip(documents, new_rows, strict=True):
+        if row >= 0:
+            found[row] = words
+    return found
+
+
+def inverted(documents):
+    """For each word, in the order of its bytes, the rows that hold it and how often."""
+    words = sorted({word for own in documents for word in own or []}, key=str.encode)
+    return [
+        (word, [(row, min(own.count(word), 65_535)) for row, own in enumerate(documents) if word in (own or [])])
+        for word in words
+    ]
 
 
 def covered(documents, query, n_counted=None):

@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-pytest.importorskip("bm25s", reason="the lexical extra brings it")
-
 
 @pytest.fixture
 def texts(tmp_path):

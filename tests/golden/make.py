@@ -145,6 +145,18 @@ def make_tokens(path):
         store.add(texts[:3], ids=["t0", "t1", "t2"], tenant="acme")
 
 
+def make_words(path):
+    """An index of words, folded, with rows that died since, rows since, a tenant and a document without a text."""
+    texts = [f"parseDate of text_number {i}, the {'silver' if i % 4 else 'copper'} kettles — 書店" for i in range(30)]
+    with Store.open(path, binarizer="sign", lexical="en") as store:
+        store.add([*texts, None], vectors=vectors_of(31, 8, seed=7), ids=[f"w{i}" for i in range(31)])
+        store.delete(["w1", "w2"])
+        store.index_words("en")
+        store.add(["copper copper number 99"], vectors=vectors_of(1, 8, seed=8), ids=["w3"])
+        store.add(texts[:2], vectors=vectors_of(2, 8, seed=9), ids=["w0", "w1"], tenant="acme")
+        store.delete(["w4"])
+
+
 def token_vectors(texts):
     """Whole numbers from a hash of each word."""
     return [Encoder().encode_document(text.split()) for text in texts]
@@ -168,6 +180,7 @@ MAKERS = {
     "tables": (make_tables, vectors_of(52, 64, seed=5)[[7, 45, 51]].tolist()),
     "block": (make_block, vectors_of(4, 8, seed=6)[[0, 3]].tolist()),
     "tokens": (make_tokens, ["text number 7", token_vectors(["another number of 2"])[0].tolist()]),
+    "words": (make_words, ["number 7 or 99 or 4 or 17 or 0", "14"]),
 }
 ENCODERS = {"signs": Encoder(), "tokens": TokenEncoder(token_vectors, encoder_id="golden tokens")}
 SELECTIONS = {
@@ -175,7 +188,9 @@ SELECTIONS = {
     "tables": [{}, {"where": {"i": {"$lt": 20}}}],
     "block": [{}, {"where": {"n": 10}}, {"where": {"rare": {"$exists": True}}}, {"where": {"kind": "b"}}],
     "tokens": [{}, {"tenant": "acme"}, {"where": {"n": {"$lt": 9}}}],
+    "words": [{}, {"tenant": "acme"}],
 }
+LEGS = {"words": "lexical"}
 
 
 def expected_of(name, path):
@@ -184,7 +199,8 @@ def expected_of(name, path):
         documents = [[d.tenant, d.id, d.text, plain(d.metadata)] for d in store.iter(tenant=ALL_TENANTS)]
         answers = []
         for selection in SELECTIONS[name]:
-            found = [store.search(query, 5, **selection) for query in MAKERS[name][1]]
+            legs = LEGS.get(name, "dense")
+            found = [store.search(query, 5, legs=legs, **selection) for query in MAKERS[name][1]]
             hits = [[[hit.id, round(hit.score, 8)] for hit in hits] for hits in found]
             answers.append({**selection, "count": store.count(**selection), "hits": hits})
         info = store.info()

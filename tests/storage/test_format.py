@@ -3,11 +3,15 @@
 Nothing of binrag is imported here but what makes the files.
 """
 
+import re
 import sqlite3
 import struct
 import time
+import unicodedata
+from collections import Counter
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta, timezone
+from itertools import groupby, pairwise
 
 import msgpack
 import numpy as np
@@ -149,6 +153,54 @@ def read_columns(blob):
     return found
 
 
+UNSPACED = [(0xE00, 0xEFF), (0x1000, 0x109F), (0x1100, 0x11FF), (0x1780, 0x17FF), (0x3005, 0x3007), (0x3040, 0x30FF)]
+UNSPACED += [(0x31F0, 0x31FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xAC00, 0xD7FF), (0xF900, 0xFAFF)]
+UNSPACED += [(0x1B000, 0x1B16F), (0x20000, 0x3FFFF)]
+STOP_WORDS = (
+    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they"
+)
+STOP_WORDS += " this to was will with"
+
+
+def is_unspaced(character):
+    return any(first <= ord(character) <= last for first, last in UNSPACED)
+
+
+def runs_of(text):
+    runs = [""]
+    for character in unicodedata.normalize("NFKC", text):
+        is_mark = unicodedata.category(character)[0] == "M" and ord(character) < 0x20000
+        if character.isalnum() or character == "_" or (runs[-1] and is_mark):
+            runs[-1] += character
+        else:
+            runs.append("")
+    return [run[:64] for run in runs if run]
+
+
+def with_pieces(run):
+    pieces = []
+    for part in filter(None, run.split("_")):
+        pieces += re.findall("[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", part) if part.isascii() else [part]
+    return [unicodedata.normalize("NFKC", word.casefold()) for word in [run, *(pieces if len(pieces) > 1 else [])]]
+
+
+def singular(word):
+    if len(word) < 4 or word[-1] != "s" or word[-2:] in ("us", "ss"):
+        return word
+    if word[-3:] == "ies" and word[-4:] not in ("eies", "aies"):
+        return word[:-3] + "y"
+    return word if word[-3:] in ("aes", "ees", "oes") else word[:-1]
+
+
+def words_of(text, language):
+    words = []
+    for run in runs_of(text):
+        for unspaced, stretch in groupby(run, is_unspaced):
+            part = "".join(stretch)
+            words += [*part, *map("".join, pairwise(part))] if unspaced else with_pieces(part)
+    return [singular(word) for word in words if word not in STOP_WORDS.split()] if language == "en" else words
+
+
 class File:
     """A store's file, read by the page."""
 
@@ -195,6 +247,27 @@ class File:
         for row, codes, _, _ in self.tables["tail"]:
             found[row] = np.frombuffer(codes, "<u8")
         return found
+
+    def folded(self):
+        """The header of the index of words, how many words each row holds, and for each word its rows and counts."""
+        blocks = [self.blocks["lexical", no] for no in range(sum(part == "lexical" for part, _ in self.blocks))]
+        record = self.meta["lexical"]
+        assert {(generation, n) for generation, n, _ in blocks} == {(record["generation"], record["n_rows"])}
+        header, stream = msgpack.unpackb(blocks[0][2]), b"".join(data for _, _, data in blocks[1:])
+        arrays, place = [], 0
+        for size, width in (("n_rows", 4), ("n_terms", 4), ("n_postings", 4), ("n_postings", 2), ("n_terms", 2)):
+            arrays.append(np.frombuffer(stream, f"<u{width}", header[size], place).tolist())
+            place += width * header[size]
+        lengths, sizes, rows, counts, widths = arrays
+        text, postings = stream[place:], {}
+        assert len(text) == header["n_bytes"] == sum(widths)
+        for size, width in zip(sizes, widths, strict=True):
+            postings[text[:width]] = dict(zip(rows[:size], counts[:size], strict=True))
+            assert list(postings[text[:width]]) == sorted(rows[:size])
+            text, rows, counts = text[width:], rows[size:], counts[size:]
+        assert list(postings) == sorted(postings)
+        assert len(postings) == header["n_terms"]
+        return header, lengths, {word.decode(): own for word, own in postings.items()}
 
     def further(self, part, dtype, width):
         """`rest` or `rescale` of every row."""
@@ -413,6 +486,60 @@ def test_codes_of_tokens(path, bits):
                 assert (found[DIM:] == (is_large == (y > 0))).all()
                 level *= np.where(is_large, 3, 1)
             assert np.frombuffer(code[-2:], "<f2")[0] == pytest.approx((y @ y) / (y @ level), rel=2e-3)
+
+
+TEXTS = [
+    "The stories of parseDate, parse_date and PARSE_DATE2: __init__ it is",
+    "Zoë's Größe_Max STRASSE e\u0301tudes हिन्दी ２０２４ Ⅻ",
+    None,
+    "黒い猫 Python入門_a ไทยabc 한국어 黒",
+    "buses glass shoes classes eies gas gone bees heroes virus",
+    "x" * 70 + " again again again again",
+    "dead at the fold",
+    "the and of",
+]
+
+
+@pytest.mark.parametrize("language", ["en", "any"])
+def test_the_index_of_words(path, monkeypatch, language):
+    monkeypatch.setattr("binrag.lexical.blocks.BYTES", 100)
+    with Store.open(path, lexical=language) as store:
+        store.add(TEXTS, vectors=np.ones((8, 2)), ids=[f"d{i}" for i in range(8)])
+        assert store.search("again", legs="lexical")[0].id == "d5"
+        file = File(path)
+        assert file.meta["lexical"] == {"language": language, "n_rows": 0, "generation": 0}
+        assert {part for part, _ in file.blocks} == {"live"}
+        store.delete(["d6"])
+        store.index_words(language)
+        store.add(["again, after the fold"], vectors=np.ones((1, 2)), ids=["d3"])  # and 3 is dead since
+    file = File(path)
+    assert file.meta["lexical"] == {"language": language, "n_rows": 8, "generation": 3}
+    header, lengths, postings = file.folded()
+    sizes = {"n_rows": 8, "n_terms": len(postings), "n_postings": sum(map(len, postings.values()))}
+    sizes["n_bytes"] = sum(len(word.encode()) for word in postings)
+    tokenizer = {"version": 1, "language": "en" if language == "en" else None}
+    assert header == {"tokenizer": tokenizer, "k1": 1.5, "b": 0.75, **sizes}
+    held = [[] if row in (2, 6) else words_of(text, language) for row, text in enumerate(TEXTS)]
+    assert lengths == list(map(len, held))
+    counted = [Counter(words) for words in held]
+    words = {word for own in held for word in own}
+    assert postings == {word: {row: own[word] for row, own in enumerate(counted) if word in own} for word in words}
+
+
+def test_scores_of_words_are_those_of_the_page(path):
+    texts = ["a b", "b b c", "c", "d a a a"]
+    with Store.open(path, lexical="any") as store:
+        store.add(texts, vectors=np.ones((4, 2)), ids=list("0123"))
+        store.index_words("any")
+        hits = {hit.id: hit.score for hit in store.search("a b", legs="lexical")}
+    header, lengths, postings = File(path).folded()
+    n, average, expected = 4, sum(lengths) / 4, Counter()
+    for own in (postings["a"], postings["b"]):
+        idf = np.log(1 + (n - len(own) + 0.5) / (len(own) + 0.5))
+        for row, tf in own.items():
+            norm = header["k1"] * (1 - header["b"] + header["b"] * lengths[row] / average)
+            expected[str(row)] += idf * tf / (norm + tf)
+    assert hits == pytest.approx(expected, rel=1e-6)
 
 
 def rotated(vector, flips):

@@ -152,7 +152,6 @@ if not os.path.exists(p):
 
 def test_a_killed_writer_of_tokens_and_words_leaves_what_it_acknowledged(memory_folder, peer):
     """A document has its code, the codes of its tokens, its text and its words, all of one commit."""
-    pytest.importorskip("bm25s", reason="the lexical extra brings it")
     nursery = peer()
     draw = random.Random(8)
     path, log = memory_folder / "store.binrag", memory_folder / "acknowledged"

@@ -1,7 +1,7 @@
 """Searches by words and by both legs, in stores that change: equal to what the parts give for all texts at once."""
 
+import shutil
 import sqlite3
-import sys
 from contextlib import closing
 
 import numpy as np
@@ -13,7 +13,6 @@ from binrag import (
     ALL_TENANTS,
     CorruptStore,
     InvalidInput,
-    MissingDependency,
     Mmr,
     Rerank,
     Store,
@@ -21,9 +20,9 @@ from binrag import (
 )
 from binrag.lexical import LexicalIndex, Tokenizer
 from binrag.ranking.fusion import WEIGHT
+from binrag.storage import Writing
 from binrag.store import words
 
-pytest.importorskip("bm25s", reason="the lexical extra brings it")
 TEXTS = sentences(60)
 IDS = [f"d{i}" for i in range(60)]
 QUERIES = ["silver river 7", "copper", "engine paper garden 12", "silver silver stone"]
@@ -31,7 +30,7 @@ EN = Tokenizer("en")
 
 
 def scratch(texts, query):
-    """Scores of all texts, by bm25s, and how much of the query they hold."""
+    """Scores of all texts, by an index of them alone, and how much of the query they hold."""
     index = LexicalIndex.fold([EN.words(text) for text in texts], EN)
     return index.score(EN.words(query)), index.coverage(EN.words(query), np.arange(len(texts)))
 
@@ -242,31 +241,154 @@ def test_words_find_the_documents_that_hold_them_whatever_was_done_before(path, 
     assert len(n_folds) > 3
 
 
-def test_without_bm25s_rows_stay_in_the_tail(path, monkeypatch, caplog):
-    def missing(*arguments):
-        raise MissingDependency("needs bm25s")
+@pytest.fixture
+def cut(monkeypatch):
+    """Rows whose texts were cut into words, (first, stop, whether the store was locked), and what is done after it."""
+    seen, afterwards = [], []
+    original = words.words_between
 
-    monkeypatch.setattr(LexicalIndex, "fold", missing)
-    monkeypatch.setattr("binrag.lexical.index.MIN_TAIL", 40)
-    with Store.open(path, encoder=WordEncoder(8), lexical="en") as store:
-        store.add(TEXTS, ids=IDS)
-        assert "not folded" in caplog.text
-        assert ids_of(store.search("garden", legs="lexical"))
-        store.delete(["d0"])
+    def noting(reading, tokenizer, first, stop):
+        yield from original(reading, tokenizer, first, stop)
+        seen.append((first, stop, isinstance(reading, Writing)))
+        while afterwards:
+            afterwards.pop()()
+
+    monkeypatch.setattr(words, "words_between", noting)
+    monkeypatch.setattr("binrag.lexical.index.MIN_TAIL", 10)
+    return seen, afterwards
+
+
+def add_some(store, texts, ids=None):
+    return store.add(texts, ids=ids, vectors=np.ones((len(texts), 2)))
+
+
+def exact(store):
+    """The scores of every row that lives, by a new index of their texts."""
+    documents = list(store.iter(tenant=ALL_TENANTS))
+    texts, names = [document.text for document in documents], [document.id for document in documents]
+    return {query: ordered(scratch(texts, query)[0], names) for query in QUERIES}
+
+
+def found(store):
+    hits = {query: store.search(query, k=500, legs="lexical", tenant=ALL_TENANTS) for query in QUERIES}
+    return {query: [(hit.id, np.float32(hit.score)) for hit in some] for query, some in hits.items()}
+
+
+def test_a_fold_cuts_each_text_once_and_none_while_the_store_is_locked(path, cut):
+    seen, _ = cut
+    with Store.open(path, dim=2, lexical="en") as store:
+        for first in range(0, 60, 5):
+            add_some(store, TEXTS[first : first + 5], IDS[first : first + 5])
+        assert seen == [(first, first + 10, False) for first in range(0, 60, 10)]
+        assert found(store) == exact(store)
+        store.delete(IDS[:9])
+        add_some(store, TEXTS[:10])
+        assert seen[6:] == [(60, 70, False)]
+        assert found(store) == exact(store)  # dead rows left the statistics
+        add_some(store, ["silver"])
         store.compact()
-        assert ids_of(store.search("garden", legs="lexical"))
-        with pytest.raises(MissingDependency):
+        assert seen[7:] == [(70, 71, True)]
+        assert found(store) == exact(store)
+        assert store.verify() == []
+    with Store.open(path) as store:
+        assert found(store) == exact(store)
+
+
+def test_a_compaction_folds_rows_in_their_new_order(path, cut):
+    with Store.open(path, dim=2, lexical="en") as store, Store.open(path, "r") as other:
+        for i in range(60):
+            store.add([TEXTS[i]], ids=[IDS[i]], vectors=[[1, 1]], tenant=["b", None, "a"][i % 3])
+        store.delete(IDS[30:45], tenant="a")
+        found(other)
+        store.compact()
+        assert record_of(store)["n_rows"] == 55
+        assert found(store) == found(other) == exact(store)
+        store.add([TEXTS[0]], ids=["last"], vectors=[[1, 1]])
+        store.compact()  # no row is dead, and they are out of order
+        assert found(store) == found(other) == exact(store)
+        assert store.verify() == []
+
+
+def between_added(other):
+    with other._handle.database.transaction():  # after which nothing is folded
+        add_some(other, ["silver copper", "engine"])
+
+
+def between_compacted(other):
+    other.delete(IDS[:3])
+    other.compact()
+
+
+def between_folded(other):
+    add_some(other, TEXTS[20:30])
+
+
+def between_indexed(other):
+    other.index_words("any")
+
+
+@pytest.mark.parametrize(
+    ("call", "between", "n_cut_late"),
+    [
+        ("add", between_added, 2),
+        ("add", between_compacted, 10),  # by the compaction, those since the fold
+        ("add", between_folded, 0),
+        ("add", between_indexed, 0),
+        ("index_words", between_added, 2),
+        ("index_words", between_compacted, 3 + 12),  # by the compaction, and then all, whose numbers are others now
+        ("index_words", between_folded, 10),
+        ("index_words", between_indexed, 0),
+    ],
+)
+def test_others_may_write_between_the_cut_and_the_lock(path, cut, call, between, n_cut_late):
+    seen, afterwards = cut
+    with Store.open(path, dim=2, lexical="en") as store, Store.open(path, lock_timeout=0.1) as other:
+        add_some(store, TEXTS[:12], IDS[:12])
+        add_some(store, TEXTS[12:15], IDS[12:15])
+        afterwards.append(lambda: between(other))
+        if call == "add":
+            add_some(store, TEXTS[15:22], IDS[15:22])
+        else:
             store.index_words()
+        assert not afterwards
+        assert store.verify() == []
+        assert record_of(store)["n_rows"] == store.stats().n_rows
+        if call == "add" and between is between_indexed:
+            assert record_of(store)["language"] == "any"
+            store.index_words("en")
+        for handle in (store, other):
+            assert found(handle) == exact(handle)
+        assert sum(stop - first for first, stop, is_locked in seen if is_locked) == n_cut_late
 
 
-def test_without_bm25s_a_fold_that_is_there_stays(large, monkeypatch):
-    before = large.search("silver stone", k=20, legs="lexical")
-    monkeypatch.setitem(sys.modules, "bm25s", None)
-    large.compact()  # nothing was deleted, and 20 rows are not folded
-    assert large.search("silver stone", k=20, legs="lexical") == before
-    with pytest.raises(MissingDependency, match="needs bm25s"):
-        large.index_words()
-    assert large.verify() == []
+@pytest.mark.parametrize("is_folded", [False, True])
+def test_what_a_transaction_wrote_and_undid_is_not_kept(path, cut, is_folded):
+    with Store.open(path, dim=2, lexical="en") as store:
+        add_some(store, TEXTS[:12], IDS[:12])
+        before = found(store)
+        with pytest.raises(ZeroDivisionError), store.transaction():
+            add_some(store, ["silver unheard"] * 5)
+            if is_folded:
+                store.index_words()
+            with store._handle.database.reading(own_writes=True) as own:
+                index, tail = store._handle.words.view(own)
+            assert len(index.retrieve(["unheard"], 10, tail=tail).rows) == 5
+            assert found(store) == before
+            raise ZeroDivisionError
+        with store.transaction():
+            add_some(store, ["silver river"] * 5)
+            if is_folded:
+                store.index_words()  # in a transaction of the same number
+        assert store.search("unheard", legs="lexical") == []
+        store.index_words()
+        assert found(store) == exact(store)
+
+
+def test_an_index_of_no_rows_takes_the_statistics_of_those_that_follow(path):
+    with Store.open(path, dim=2) as store:
+        store.index_words()
+        add_some(store, TEXTS, IDS)
+        assert found(store) == exact(store)
 
 
 def damaged(path, sql):
@@ -291,6 +413,14 @@ def test_damage_is_found_and_repaired(large, path, sql):
     assert binrag.verify(path)
     with Store.open(path, encoder=WordEncoder(8)) as store, pytest.raises((CorruptStore, UnsupportedMode)):
         store.search("silver", legs="lexical")
+    if "meta" not in sql:
+        shutil.copy(path, path.with_name("copy"))
+        with Store.open(path.with_name("copy"), encoder=WordEncoder(8)) as store:
+            with pytest.raises(CorruptStore, match=r"store.index_words\(\) makes it again|damaged"):
+                store.delete(["d1"]) and store.compact()
+            store.index_words()
+            assert len(store.search("silver", k=10, legs="lexical")) == 10
+            assert store.verify() == []
     binrag.repair(path, path.with_name("new"))
     assert binrag.verify(path.with_name("new")) == []
     with Store.open(path.with_name("new"), encoder=WordEncoder(8)) as store:

@@ -113,7 +113,7 @@ def add_maintenance(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
         "words",
         help="index the words of a store's texts, for --legs lexical and hybrid",
         description="Index the words of all texts, so that searches may go by words, or by words and vectors. What is "
-        "added later is found by its words at once. Needs bm25s.",
+        "added later is found by its words at once.",
     )
     command.add_argument("store", help="the store's file")
     command.add_argument(

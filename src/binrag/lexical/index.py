@@ -1,19 +1,19 @@
-"""An inverted index with ready scores: for each word the rows that hold it, and what it adds to their scores."""
+"""An inverted index: for each word the rows that hold it, and how often; scores are computed by each search."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from binrag.errors import InvalidInput, MissingDependency
+from binrag.errors import InvalidInput
 from binrag.lexical import blocks
+from binrag.lexical.postings import Postings, merged
 from binrag.lexical.tail import Tail
 from binrag.lexical.tokenizer import Tokenizer
-from binrag.lexical.vocabulary import Vocabulary
 from binrag.lexical.weighting import Weighting
 from binrag.types import Candidates, Float32, Float64, Int64, UInt64
 
@@ -22,6 +22,9 @@ GROWTH = 10
 
 MIN_TAIL = 4096
 """… and so many at least."""
+
+COMMON = 2**16
+"""Words of a row whose norm is in the table of all lengths up to the longest; longer rows, few, have one each."""
 
 
 def needs_fold(n_folded: int, n_tail: int) -> bool:
@@ -37,31 +40,43 @@ class LexicalIndex:
     ----------
     tokenizer : Tokenizer
         What cut the words; queries have to be cut by the same.
-    n_rows : int
-        Rows, those without words included.
     weighting : Weighting
         Statistics of the rows with words.
-    vocabulary : Vocabulary
-        The words, sorted.
-    indptr : int64 (n_words + 1,)
-        Word i has the postings from ``indptr[i]`` up to ``indptr[i + 1]``.
-    rows : int32 (n_postings,)
-        Ascending for each word.
-    scores : float32 (n_postings,)
-        What the word adds to the row's score, above zero.
+    postings : Postings
+        The words, the rows that hold each, and how often.
+    lengths : uint32 (n_rows,)
+        How many words each row holds.
+    kinds : uint32 (n_rows,)
+        Where in `norms` that of each row is: at its length, if that is no more than `COMMON`.
+    norms : float64 (n_kinds,)
+        By `Weighting.norms`.
     """
 
     tokenizer: Tokenizer
-    n_rows: int
     weighting: Weighting
-    vocabulary: Vocabulary
-    indptr: Int64
-    rows: npt.NDArray[np.int32]
-    scores: Float32
+    postings: Postings
+    lengths: npt.NDArray[np.uint32]
+    kinds: npt.NDArray[np.uint32] = field(init=False, repr=False)
+    norms: Float64 = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        n_common = min(int(self.lengths.max(initial=0)), COMMON) + 1
+        longer, kinds = np.flatnonzero(self.lengths > COMMON), self.lengths
+        if len(longer):
+            kinds = kinds.copy()
+            kinds[longer] = n_common + np.arange(len(longer))
+        object.__setattr__(self, "kinds", kinds)
+        norms = self.weighting.norms(np.concatenate([np.arange(n_common), self.lengths[longer]]))
+        object.__setattr__(self, "norms", norms)
+
+    @classmethod
+    def unfolded(cls, tokenizer: Tokenizer, tail: Tail) -> LexicalIndex:
+        """Return an index of no rows before a tail: the statistics are the tail's own."""
+        return cls(tokenizer, Weighting.of(tail.lengths), Postings.none(), np.zeros(0, np.uint32))
 
     @classmethod
     def fold(cls, rows: Iterable[Sequence[str] | None], tokenizer: Tokenizer) -> LexicalIndex:
-        """Make an index by bm25s.
+        """Make an index.
 
         Parameters
         ----------
@@ -69,63 +84,52 @@ class LexicalIndex:
             The words of each row by the tokenizer; None, or none, where it holds no text or no document.
         tokenizer : Tokenizer
             Kept in the index.
-
-        Raises
-        ------
-        MissingDependency
-            bm25s is not installed.
         """
-        _check_bm25s()  # before rows are read, which may take long
-        numbers: dict[str, int] = {}
-        own_rows, documents = list[int](), list[list[int]]()
-        n_rows = 0
-        for row, words in enumerate(rows):
-            n_rows = row + 1
-            if words:
-                own_rows.append(row)
-                documents.append([numbers.setdefault(word, len(numbers)) for word in words])
-        weighting = Weighting(len(documents), sum(map(len, documents)))
-        indptr, places, scores = _bm25s(documents, len(numbers), weighting)
-        words_sorted = sorted(numbers)
-        order = np.array([numbers[word] for word in words_sorted], dtype=np.int64)
-        counts = np.diff(indptr)[order]
-        ends = np.cumsum(counts)
-        source = np.repeat(indptr[:-1][order] - (ends - counts), counts) + np.arange(len(places))
-        return cls(
-            tokenizer,
-            n_rows,
-            weighting,
-            Vocabulary.of(words_sorted),
-            np.concatenate([[0], ends]).astype(np.int64),
-            np.array(own_rows, dtype=np.int32)[places[source]],
-            scores[source],
-        )
+        tail = Tail(0).extended(rows)
+        return cls.unfolded(tokenizer, tail).folded(tail, np.arange(tail.n_rows), tail.n_rows)
+
+    def folded(self, tail: Tail, new_rows: Int64, n_rows: int) -> LexicalIndex:
+        """Return the index of this one's rows and those of a tail, with their own statistics.
+
+        Parameters
+        ----------
+        tail : Tail
+            Rows after those of the index.
+        new_rows : int64 (all rows,)
+            The new number of each row, in any order and none twice, or −1 for one that is dropped.
+        n_rows : int
+            Rows of the new index; those that no row becomes hold no words.
+        """
+        self._check(tail)
+        numbers = new_rows[: self.n_rows], new_rows[self.n_rows :]
+        lengths, kept = np.zeros(n_rows, dtype=np.uint32), new_rows >= 0
+        lengths[new_rows[kept]] = np.concatenate([self.lengths, tail.lengths])[kept]
+        weighting = Weighting.of(lengths, self.weighting.k1, self.weighting.b)
+        return LexicalIndex(self.tokenizer, weighting, merged([self.postings, tail.inverted()], numbers), lengths)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows, those without words included."""
+        return len(self.lengths)
 
     @property
     def nbytes(self) -> int:
         """Bytes in memory."""
-        arrays = (self.vocabulary.ends, self.indptr, self.rows, self.scores)
-        return len(self.vocabulary.text) + sum(array.nbytes for array in arrays)
+        kinds = 0 if self.kinds is self.lengths else self.kinds.nbytes
+        return self.postings.nbytes + self.lengths.nbytes + kinds + self.norms.nbytes
 
     def to_blocks(self) -> Iterator[bytes]:
-        """Yield the index as bytes, a few MB each; see ``docs/hybrid.md``."""
-        header = {
-            "tokenizer": self.tokenizer.record(),
-            "n_rows": self.n_rows,
-            "n_counted": self.weighting.n_counted,
-            "n_words": self.weighting.n_words,
-            "k1": self.weighting.k1,
-            "b": self.weighting.b,
-        }
-        return blocks.packed(header, self.vocabulary, self.indptr, self.rows, self.scores)
+        """Yield the index as bytes, a few MB each; see ``docs/file-format.md``."""
+        header = {"tokenizer": self.tokenizer.record(), "k1": self.weighting.k1, "b": self.weighting.b}
+        return blocks.packed(header, self.postings, self.lengths)
 
     @classmethod
-    def from_blocks(cls, packed: Sequence[bytes], place: str) -> LexicalIndex:
+    def from_blocks(cls, packed: Iterable[bytes], place: str) -> LexicalIndex:
         """Read what `to_blocks` wrote.
 
         Parameters
         ----------
-        packed : sequence of bytes
+        packed : iterable of bytes
             All blocks in order.
         place : str
             Where they are from, for the message.
@@ -137,10 +141,9 @@ class LexicalIndex:
         FormatVersionError
             Their words were cut by other rules than this version has.
         """
-        header, vocabulary, indptr, rows, scores = blocks.unpacked(packed, place)
-        weighting = Weighting(header["n_counted"], header["n_words"], header["k1"], header["b"])
-        tokenizer = Tokenizer.from_record(header["tokenizer"])
-        return cls(tokenizer, header["n_rows"], weighting, vocabulary, indptr, rows, scores)
+        header, postings, lengths = blocks.unpacked(packed, place)
+        weighting = Weighting.of(lengths, header["k1"], header["b"])
+        return cls(Tokenizer.from_record(header["tokenizer"]), weighting, postings, lengths)
 
     def retrieve(
         self, words: Sequence[str], n: int, allowed: UInt64 | None = None, tail: Tail | None = None
@@ -184,28 +187,17 @@ class LexicalIndex:
 
         self._check(tail)
         scores = np.zeros(self.n_rows + (tail.n_rows if tail else 0), dtype=np.float32)
-        places = [place for place in map(self.vocabulary.find, words) if place is not None]
-        add_scores(
-            self.indptr[places] if places else np.zeros(0, np.int64),
-            self.indptr[np.array(places, dtype=np.int64) + 1],
-            self.rows,
-            self.scores,
-            scores,
-        )
+        own = self.postings
+        places = np.array([p for p in map(own.vocabulary.find, words) if p is not None], dtype=np.int64)
+        starts, stops = own.indptr[places], own.indptr[places + 1]
+        weights = np.array([self.weighting.idf(n) for n in (stops - starts).tolist()], dtype=np.float64)
+        add_scores(starts, stops, weights, own.rows, own.counts, self.kinds, self.norms, scores)
         if tail:
             lengths, after = tail.lengths, scores[self.n_rows :]
             for word in words:
                 rows, counts = tail.postings(word)
                 after[rows] += self.weighting.scores(self.idf(word, tail), counts, lengths[rows])
         return scores
-
-    @classmethod
-    def unfolded(cls, tokenizer: Tokenizer, tail: Tail) -> LexicalIndex:
-        """Return an index of no rows before a tail: the statistics are the tail's own."""
-        lengths = tail.lengths
-        weighting = Weighting(int((lengths > 0).sum()), int(lengths.sum()))
-        none = np.zeros(0, dtype=np.int32)
-        return cls(tokenizer, 0, weighting, Vocabulary.of([]), np.zeros(1, np.int64), none, none.astype(np.float32))
 
     def idf(self, word: str, tail: Tail | None = None) -> np.float32:
         """Return the weight of a word; one that no row of the index holds has the largest.
@@ -214,8 +206,7 @@ class LexicalIndex:
         """
         if self.n_rows == 0 and self.weighting.n_counted and tail is not None:
             return self.weighting.idf(len(tail.postings(word)[0]))
-        place = self.vocabulary.find(word)
-        return self.weighting.idf(0 if place is None else int(self.indptr[place + 1] - self.indptr[place]))
+        return self.weighting.idf(len(self.postings.rows_of(word)))
 
     def coverage(self, words: Sequence[str], rows: Int64, tail: Tail | None = None) -> Float64:
         """Return how much of a query some rows hold.
@@ -238,8 +229,7 @@ class LexicalIndex:
         self._check(tail)
         held, mass = np.zeros(len(rows), dtype=np.float64), 0.0
         for word in dict.fromkeys(words):
-            place = self.vocabulary.find(word)
-            folded = self.rows[self.indptr[place] : self.indptr[place + 1]] if place is not None else self.rows[:0]
+            folded = self.postings.rows_of(word)
             later = tail.postings(word)[0] if tail else np.zeros(0, dtype=np.int64)
             if len(folded) or len(later):
                 weight = float(self.idf(word, tail))
@@ -258,21 +248,3 @@ def _among(rows: Int64, ascending: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         return np.zeros(len(rows), dtype=bool)
     places = np.searchsorted(ascending, rows)
     return np.asarray(ascending[np.minimum(places, len(ascending) - 1)] == rows)
-
-
-def _check_bm25s() -> None:
-    try:
-        import bm25s  # noqa: F401
-    except ImportError:
-        raise MissingDependency("search by words needs bm25s; install it with: pip install 'binrag[lexical]'") from None
-
-
-def _bm25s(documents: list[list[int]], n_words: int, weighting: Weighting) -> tuple[Int64, Int64, Float32]:
-    """Return where each word's postings begin, the places of documents that hold it, ascending, and the scores."""
-    import bm25s
-
-    if not documents:
-        return np.zeros(n_words + 1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
-    model = bm25s.BM25(k1=weighting.k1, b=weighting.b, method="lucene", dtype="float32", int_dtype="int32")
-    made = model.build_index_from_ids(list(range(n_words)), documents, show_progress=False)
-    return made["indptr"].astype(np.int64), made["indices"].astype(np.int64), made["data"].astype(np.float32)

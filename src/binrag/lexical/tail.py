@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 
+from binrag.lexical.postings import MOST, Postings
+from binrag.lexical.vocabulary import Vocabulary
 from binrag.types import Int64
 
 Numbers: TypeAlias = "array[int]"
@@ -36,23 +38,24 @@ class Tail:
     _lengths: Numbers = field(default_factory=_numbers, repr=False)
     _postings: dict[str, tuple[Numbers, Numbers]] = field(default_factory=dict, repr=False)
 
-    def extended(self, rows: Sequence[Sequence[str] | None]) -> Tail:
+    def extended(self, rows: Iterable[Sequence[str] | None]) -> Tail:
         """Return a view of more rows; one thread at a time.
 
         Parameters
         ----------
-        rows : sequence of (sequence of str, or None)
-            The words of each further row; None where it holds no text.
+        rows : iterable of (sequence of str, or None)
+            The words of each further row; None where it holds no text. This view is as it was if it raises.
         """
         own = self if len(self._lengths) == self.n_rows else self._copied()
         for row, words in enumerate(rows, own.n_rows):
+            own._lengths.append(len(words or ()))  # before its postings: who finds one more than it views, copies
             for word, count in Counter(words or ()).items():
                 posting = own._postings.get(word)
                 if posting is None:
                     posting = own._postings[word] = (_numbers(), _numbers())
-                posting[1].append(count)  # before its row, so that every row that a reader sees has one
+                # before its row, so that every row that a reader sees has one
+                posting[1].append(count if count < MOST else MOST)
                 posting[0].append(row)
-            own._lengths.append(len(words or ()))
         return Tail(self.first_row, len(own._lengths), own._lengths, own._postings)
 
     def _copied(self) -> Tail:
@@ -77,6 +80,20 @@ class Tail:
         rows = _copy(posting[0])
         n = int(np.searchsorted(rows, self.n_rows))
         return rows[:n], _copy(posting[1][:n])
+
+    def inverted(self) -> Postings:
+        """Return all postings of the rows in view, counted from `first_row`; words may have none."""
+        words = sorted(self._postings)
+        pairs = [self._postings[word] for word in words]
+        parts = [rows[:] for rows, _ in pairs]
+        sizes = [len(part) for part in parts]
+        rows = np.frombuffer(b"".join(parts), dtype=np.intc).astype(np.int32)
+        own_counts = [counts[:size] for (_, counts), size in zip(pairs, sizes, strict=True)]
+        counts = np.frombuffer(b"".join(own_counts), dtype=np.intc).astype(np.uint16)
+        in_view = rows < self.n_rows
+        n_before = np.concatenate([np.zeros(1, np.int64), np.cumsum(in_view)])
+        indptr = n_before[np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])]
+        return Postings(Vocabulary.of([word.encode() for word in words]), indptr, rows[in_view], counts[in_view])
 
     @property
     def lengths(self) -> Int64:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import overload
 
 import numpy as np
@@ -28,13 +29,15 @@ class Vocabulary(Sequence[bytes]):
     ends: Int64
 
     @classmethod
-    def of(cls, words: Sequence[str]) -> Vocabulary:
+    def of(cls, words: Sequence[bytes]) -> Vocabulary:
         """Return the vocabulary of distinct words that are sorted."""
-        encoded = [word.encode() for word in words]
-        return cls(b"".join(encoded), np.cumsum([len(word) for word in encoded], dtype=np.int64))
+        return cls(b"".join(words), np.cumsum([len(word) for word in words], dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.ends)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (self.text[start:end] for start, end in pairwise([0, *self.ends.tolist()]))
 
     @overload
     def __getitem__(self, place: int) -> bytes: ...

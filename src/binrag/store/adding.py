@@ -78,7 +78,7 @@ def fit_if_due(handle: Handle, progress: Progress) -> None:
     if handle.database.in_transaction:
         return
     with suppress(BinragError):  # the next commit finds it still due
-        fold_if_due(handle.database)
+        fold_if_due(handle.database, handle.words)
     with suppress(BinragError):  # damage is for whoever reads it to report
         with handle.database.reading() as reading:
             space = handle.space_of(reading)

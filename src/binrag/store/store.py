@@ -26,7 +26,7 @@ from binrag.store.ledger import Ledger
 from binrag.store.progress import progress_of
 from binrag.store.sampled import PROBE, KnownGain, Sample
 from binrag.store.settings import Settings, check_handle, checked_count, settings_with
-from binrag.store.words import LEXICAL, Language, check_words, checked_language, fold, new_record
+from binrag.store.words import LEXICAL, Language, check_words, checked_language, index_words, new_record
 from binrag.threads import n_processors
 from binrag.types import (
     Compaction,
@@ -418,9 +418,10 @@ class Store(Searching):
     def index_words(self, language: Language = "en") -> None:
         """Index the words of all texts, in one commit, so that searches may ask for `legs` with words.
 
-        Documents added later are found by their words at once. From 4,096 rows on, the index is folded into the file
-        again when a tenth has come since, after the commit, and when the store is compacted; till then rows count by
-        the statistics of the last fold.
+        Texts are cut into words before the store is locked. An index that is there, be it damaged, is made anew.
+        Documents added later are found by their words at once. From 4,096 rows on, they are folded into the index in
+        the file when a tenth has come since, after the commit, and when the store is compacted; till then rows count
+        by the statistics of the last fold.
 
         Parameters
         ----------
@@ -429,15 +430,11 @@ class Store(Searching):
 
         Raises
         ------
-        MissingDependency
-            If bm25s is not installed.
         InvalidInput, ReadOnlyStore, StoreLocked, StorageFull
         """
         handle = self._handle
         handle.check_whole("index_words")
-        checked_language(language)
-        with handle.database.writing() as writing:
-            fold(writing, language)
+        index_words(handle.database, handle.words, checked_language(language))
 
     def recode(
         self, binarizer: BinarizerLike, *, vectors: Iterable[Any] | None = None, progress: Progress = None
@@ -641,7 +638,7 @@ class Store(Searching):
         self._handle.check_whole("compact")
         from binrag.store.compacting import compact  # not needed to add and search
 
-        return compact(self._handle.database, progress)
+        return compact(self._handle, progress)
 
     def close(self) -> None:
         """Close the store; again is no error. With the last handle, one file is left."""

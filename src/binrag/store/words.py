@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from binrag.errors import CorruptStore, InvalidInput, MissingDependency, UnsupportedMode
-from binrag.storage import Database, Head, Reading, Writing
+import numpy as np
+
+from binrag.errors import CorruptStore, InvalidInput, UnsupportedMode
+from binrag.storage import Database, Reading, Writing
+from binrag.store.snapshot import liveness
 from binrag.threads import Mutex
+from binrag.types import Int64
 
 if TYPE_CHECKING:  # few programs search by words
     from binrag.lexical import LexicalIndex, Tail, Tokenizer
@@ -17,8 +21,6 @@ LEXICAL = "lexical"
 """The record of ``meta``, and the part of the blocks."""
 
 Language = Literal["en", "any"]
-
-_log = logging.getLogger("binrag")
 
 
 def checked_language(language: Any) -> Language:
@@ -63,17 +65,70 @@ def tokenizer_of(record: dict[str, Any]) -> Tokenizer:
     return Tokenizer("en" if record["language"] == "en" else None)
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The index of words as of some commit, whose numbers of rows and fold its key names.
+
+    Attributes
+    ----------
+    key : (int, int)
+        `key_of` the commit.
+    index : LexicalIndex
+        Of no rows before the first fold.
+    tail : Tail
+        Of rows since.
+    """
+
+    key: tuple[int, int]
+    index: LexicalIndex
+    tail: Tail
+
+    @classmethod
+    def of(cls, key: tuple[int, int], index: LexicalIndex) -> Loaded:
+        """Return an index before any row since."""
+        from binrag.lexical import Tail
+
+        return cls(key, index, Tail(index.n_rows))
+
+    def extended(self, reading: Reading) -> Loaded:
+        """Return the same with the rows that came since; its texts are cut into words here."""
+        known, n_rows = self.tail.first_row + self.tail.n_rows, reading.head().n_rows
+        if n_rows <= known:
+            return self
+        words = words_between(reading, self.index.tokenizer, known, n_rows)
+        return replace(self, tail=self.tail.extended(words))
+
+    def until(self, n_rows: int) -> tuple[LexicalIndex, Tail]:
+        """Return the index and the tail of the first `n_rows` rows, for a search."""
+        tail = self.tail.until(n_rows - self.tail.first_row)
+        return (self.index if self.index.n_rows else self.index.unfolded(self.index.tokenizer, tail)), tail
+
+    def folded(self, new_rows: Int64, n_rows: int) -> LexicalIndex:
+        """Return the index of all rows of a commit, under new numbers; see `LexicalIndex.folded`."""
+        return self.index.folded(self.tail.until(len(new_rows) - self.tail.first_row), new_rows, n_rows)
+
+
+def key_of(reading: Reading, record: dict[str, Any]) -> tuple[int, int]:
+    """Return what names the fold and the numbers of rows that a transaction sees, if it is of committed ones."""
+    return record["generation"], reading.head().numbered
+
+
+def unfolded(reading: Reading, record: dict[str, Any]) -> Loaded:
+    """Return an index of no rows yet."""
+    from binrag.lexical import LexicalIndex, Tail
+
+    return Loaded.of(key_of(reading, record), LexicalIndex.unfolded(tokenizer_of(record), Tail(0)))
+
+
 class Words:
-    """What a handle has loaded of the index of words."""
+    """What a handle has loaded of the index of words; only what is committed is kept."""
 
     def __init__(self) -> None:
-        self._key: tuple[int, int] = (-1, -1)
-        self._index: LexicalIndex | None = None
-        self._tail: Tail | None = None
+        self._loaded: Loaded | None = None
         self._mutex = Mutex()
 
     def view(self, reading: Reading) -> tuple[LexicalIndex, Tail]:
-        """Return the index as a transaction sees it, loading what is newer than what was loaded.
+        """Return the index as a transaction sees it, for a search.
 
         Raises
         ------
@@ -81,44 +136,50 @@ class Words:
             If the store has no index of words.
         CorruptStore
         """
-        record, head = reading.get(LEXICAL), reading.head()
+        return self.loaded(reading).until(reading.head().n_rows)
+
+    def loaded(self, reading: Reading) -> Loaded:
+        """Return the index of the rows that a transaction sees, maybe of more, loading what is newer than before.
+
+        Raises
+        ------
+        UnsupportedMode
+            If the store has no index of words.
+        CorruptStore
+        """
+        record = reading.get(LEXICAL)
         if record is None:
             raise UnsupportedMode(
                 "the store has no index of words; store.index_words() makes one, and Store.open(lexical='en') a new "
                 "store with one"
             )
-        from binrag.lexical import LexicalIndex, Tail
-
-        tokenizer = tokenizer_of(record)
         with self._mutex:
-            key = (record["generation"], head.numbered)
-            if key != self._key:
-                self._index = _folded(reading, record, tokenizer)
-                self._tail = Tail(self._index.n_rows if self._index else 0)
-                self._key = key
-            tail, index = self._extended(reading, head, tokenizer), self._index
-        return index or LexicalIndex.unfolded(tokenizer, tail), tail
+            loaded = self._loaded
+            if loaded is None or loaded.key != key_of(reading, record):
+                loaded = _read(reading, record)
+            loaded = loaded.extended(reading)
+            if not (isinstance(reading, Writing) and reading.has_written):
+                self._loaded = loaded
+        return loaded
 
-    def _extended(self, reading: Reading, head: Head, tokenizer: Tokenizer) -> Tail:
-        """Return the tail up to the last row that a transaction sees."""
-        tail = self._tail
-        assert tail is not None
-        known = tail.first_row + tail.n_rows
-        if head.n_rows > known:
-            tail = self._tail = tail.extended(list(words_between(reading, tokenizer, known, head.n_rows)))
-        return tail.until(head.n_rows - tail.first_row)
+    def take(self, loaded: Loaded) -> None:
+        """Go on from what was committed just now."""
+        with self._mutex:
+            self._loaded = loaded
 
 
-def _folded(reading: Reading, record: dict[str, Any], tokenizer: Tokenizer) -> LexicalIndex | None:
-    blocks = [block.data for block in reading.blocks(LEXICAL)]
-    if not record["n_rows"] and not blocks:
-        return None
+def _read(reading: Reading, record: dict[str, Any]) -> Loaded:
+    """Return the last fold, before any row since."""
+    n_rows = record["n_rows"]
+    if not n_rows and not reading.n_blocks(LEXICAL):
+        return unfolded(reading, record)
     from binrag.lexical import LexicalIndex
 
+    blocks = (block.data for block in reading.blocks(LEXICAL))
     index = LexicalIndex.from_blocks(blocks, f"part {LEXICAL!r}")
-    if index.n_rows != record["n_rows"] or index.n_rows > reading.head().n_rows or index.tokenizer != tokenizer:
+    if index.n_rows != n_rows or n_rows > reading.head().n_rows or index.tokenizer != tokenizer_of(record):
         raise CorruptStore(f"part {LEXICAL!r} is of {index.n_rows} rows, and not as its record says: {record}")
-    return index
+    return Loaded.of(key_of(reading, record), index)
 
 
 def words_between(reading: Reading, tokenizer: Tokenizer, first: int, stop: int) -> Iterator[list[str] | None]:
@@ -141,33 +202,47 @@ def is_due(reading: Reading) -> bool:
     return needs_fold(record["n_rows"], reading.head().n_rows - record["n_rows"])
 
 
-def fold(writing: Writing, language: Language | None = None) -> None:
-    """Write the index of all rows anew, in a language if one is named.
-
-    Raises
-    ------
-    MissingDependency
-        If bm25s is not installed.
-    """
-    from binrag.lexical import LexicalIndex
-
-    record = new_record(language) if language is not None else writing.require(LEXICAL)
-    tokenizer, n_rows = tokenizer_of(record), writing.head().n_rows
-    index = LexicalIndex.fold(words_between(writing, tokenizer, 0, n_rows), tokenizer)
+def put(writing: Writing, record: dict[str, Any], loaded: Loaded, new_rows: Int64, n_rows: int) -> Loaded:
+    """Write the index of all rows under new numbers, `LexicalIndex.folded`; return it as it is once this commits."""
+    index = loaded.folded(new_rows, n_rows)
+    record = {**record, "n_rows": n_rows, "generation": writing.generation}
     writing.put_blocks(LEXICAL, n_rows, index.to_blocks())
-    writing.put(LEXICAL, {**record, "n_rows": index.n_rows, "generation": writing.generation})
+    writing.put(LEXICAL, record)
+    return Loaded.of(key_of(writing, record), index)
 
 
-def fold_if_due(database: Database) -> None:
-    """Fold if a commit made that due. Without bm25s rows stay in the tail, and a line of the log says so."""
+def fold(writing: Writing, record: dict[str, Any], loaded: Loaded) -> Loaded:
+    """Write the index of the rows that live; they keep their numbers."""
+    n_rows = writing.head().n_rows
+    live = np.unpackbits(liveness(writing, n_rows).view(np.uint8), count=n_rows, bitorder="little")
+    return put(writing, record, loaded, np.where(live, np.arange(n_rows), -1), n_rows)
+
+
+def fold_if_due(database: Database, words: Words) -> None:
+    """Fold if a commit made that due. Texts are cut before the store is locked, but for those of later commits."""
     if database.in_transaction:
         return
-    try:
-        with database.reading() as reading:
-            if not is_due(reading):
-                return
-        with database.transaction() as writing:
-            if is_due(writing):
-                fold(writing)
-    except MissingDependency as error:
-        _log.warning("%s: the index of words is not folded: %s", database.path, error)
+    with database.reading() as reading:
+        if not is_due(reading):
+            return
+        words.loaded(reading)
+    folded = None
+    with database.transaction() as writing:
+        if is_due(writing):
+            folded = fold(writing, writing.require(LEXICAL), words.loaded(writing))
+    if folded is not None:
+        words.take(folded)
+
+
+def index_words(database: Database, words: Words, language: Language) -> None:
+    """Make the index anew, from the texts, in a language; they are cut before the store is locked."""
+    database.check_writable()
+    record = new_record(language)
+    with database.reading(own_writes=True) as reading:
+        loaded = unfolded(reading, record).extended(reading)
+    with database.writing() as writing:
+        if key_of(writing, record) != loaded.key:  # rows have other numbers
+            loaded = unfolded(writing, record)
+        folded = fold(writing, record, loaded.extended(writing))
+    if not database.in_transaction:
+        words.take(folded)

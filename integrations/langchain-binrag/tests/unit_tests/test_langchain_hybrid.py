@@ -26,8 +26,6 @@ from binrag import (
     WeightedSum,
 )
 
-pytest.importorskip("bm25s", reason="the lexical extra brings it")
-
 QUERY = "brown dog of the harbour"
 TEXTS = [
     "a black cat",

