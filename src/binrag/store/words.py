@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from binrag.errors import CorruptStore, InvalidInput, MissingDependency, UnsupportedMode
 from binrag.storage import Database, Head, Reading, Writing
 from binrag.threads import Mutex
+from binrag.types import UInt64
 
 if TYPE_CHECKING:  # few programs search by words
     from binrag.lexical import LexicalIndex, Tail, Tokenizer
@@ -72,8 +73,11 @@ class Words:
         self._tail: Tail | None = None
         self._mutex = Mutex()
 
-    def view(self, reading: Reading) -> tuple[LexicalIndex, Tail]:
+    def view(self, reading: Reading, live: UInt64 | None) -> tuple[LexicalIndex, Tail]:
         """Return the index as a transaction sees it, loading what is newer than what was loaded.
+
+        Of the rows since the last fold, those that are not in the bitmap `live` do not count: which of them lived when
+        this handle cut them is nothing that another could know.
 
         Raises
         ------
@@ -97,16 +101,18 @@ class Words:
                 self._tail = Tail(self._index.n_rows if self._index else 0)
                 self._key = key
             tail, index = self._extended(reading, head, tokenizer), self._index
-        return index or LexicalIndex.unfolded(tokenizer, tail), tail
+        tail = tail.until(head.n_rows - tail.first_row, live)
+        # a fold of no rows has no statistics
+        return index if index and index.n_rows else LexicalIndex.unfolded(tokenizer, tail), tail
 
     def _extended(self, reading: Reading, head: Head, tokenizer: Tokenizer) -> Tail:
-        """Return the tail up to the last row that a transaction sees."""
+        """Return the tail up to the last row that a transaction sees, or further."""
         tail = self._tail
         assert tail is not None
         known = tail.first_row + tail.n_rows
         if head.n_rows > known:
             tail = self._tail = tail.extended(list(words_between(reading, tokenizer, known, head.n_rows)))
-        return tail.until(head.n_rows - tail.first_row)
+        return tail
 
 
 def _folded(reading: Reading, record: dict[str, Any], tokenizer: Tokenizer) -> LexicalIndex | None:
