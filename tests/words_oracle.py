@@ -40,6 +40,9 @@ class WordsOracle:
         that live now do.
         """
         record = record_of(store)
+        self.has_words = record is not None
+        if not self.has_words:
+            return self
         self.documents = list(store.iter(tenant=ALL_TENANTS))
         self.words = [EN.words(document.text or "") for document in self.documents]
         if record["generation"] != self._generation:
@@ -95,7 +98,9 @@ class WordsOracle:
         self._check_documents(hits)
 
     def check(self, store, query, vector, k=10, **options):
-        """Both."""
+        """Both; nothing in a store without an index of words."""
+        if not self.has_words:
+            return
         self.check_words(store, query, k, **options)
         self.check_both(store, query, vector, k, **options)
 

@@ -54,7 +54,7 @@ class Machine(RuleBasedStateMachine):
         self.model = {}
         self.n_rows = 0
         options = {"late_interaction": ONE_TOKEN} if keep == "tokens" else {"keep_vectors": keep}
-        self.oracle = WordsOracle() if lexical else None
+        self.oracle = WordsOracle()
         self.store = Store.open(self.folder / "s", dim=DIM, lexical=lexical, **options)
         self.other = Store.open(self.folder / "s", "r")
 
@@ -102,8 +102,7 @@ class Machine(RuleBasedStateMachine):
     def single_calls(self, step):
         for kind, given in step:
             self.apply(kind, given)
-            if self.oracle is not None:
-                self.oracle.follow(self.store)
+            self.oracle.follow(self.store)
 
     @rule(step=steps)
     def commit(self, step):
@@ -176,10 +175,9 @@ class Machine(RuleBasedStateMachine):
         return hits
 
     def check_words(self, store):
-        if self.oracle is not None:
-            self.oracle.follow(store)
-            for query in ("red", "green sky red", "blue blue dog"):
-                self.oracle.check(store, query, np.reshape((1, -2, 3, 1), self.shape), k=8)
+        self.oracle.follow(store)
+        for query in ("red", "green sky red", "blue blue dog"):
+            self.oracle.check(store, query, np.reshape((1, -2, 3, 1), self.shape), k=8)
 
     @invariant()
     def both_agree(self):

@@ -140,8 +140,7 @@ def test_many_tenants_never_meet(path, monkeypatch, n_tenants, lexical):
                 metadata = [{"n": rng.randint(0, 3)} for _ in ids]
                 store.add(texts(ids, tenant), vectors=vectors(n), ids=ids, metadata=metadata, tenant=tenant)
                 held |= {(tenant, id_): m for id_, m in zip(ids, metadata, strict=True)}
-        if lexical:
-            oracle.follow(reader)
+        oracle.follow(reader)
         for step in range(120):
             tenant, n = rng.choice(names), rng.randint(0, 3)
             own = {id_: m for (whose, id_), m in held.items() if whose == tenant}
@@ -162,12 +161,10 @@ def test_many_tenants_never_meet(path, monkeypatch, n_tenants, lexical):
                 changed = {i for i, m in own.items() if (m["n"] == n if "where" in by else i in ids)}
                 assert store.update_metadata({"n": 0, "step": step}, tenant=tenant, **by) == len(changed)
                 held |= {(tenant, id_): {"n": 0, "step": step} for id_ in changed}
-            if lexical:
-                oracle.follow(reader)
+            oracle.follow(reader)
             for whose in (tenant, rng.choice(names)):
-                if lexical:
-                    where = rng.choice([None, {"n": n}])
-                    oracle.check(reader, QUERIES[step % 4], vectors(1)[0], 1 + step % 5, tenant=whose, where=where)
+                where = rng.choice([None, {"n": n}])
+                oracle.check(reader, QUERIES[step % 4], vectors(1)[0], 1 + step % 5, tenant=whose, where=where)
                 own = {(t, id_): m for (t, id_), m in held.items() if t == whose}
                 hits = reader.search(vectors(1)[0], k=20, tenant=whose)
                 assert {(hit.tenant, hit.id): hit.metadata for hit in hits} == own
@@ -176,10 +173,8 @@ def test_many_tenants_never_meet(path, monkeypatch, n_tenants, lexical):
                 assert reader.count(tenant=whose, where={"n": n}) == sum(m["n"] == n for m in own.values())
         assert {(d.tenant, d.id): d.metadata for d in reader.iter(tenant=ALL_TENANTS)} == held
         assert reader.count(tenant=ALL_TENANTS) == len(held)
-        if lexical:
-            for query in QUERIES:
-                oracle.check_words(reader, query, tenant=ALL_TENANTS, k=50, where={"n": 1})
-            assert oracle.n_folds > 2
+        oracle.check(reader, "river stone", vectors(1)[0], k=50, tenant=ALL_TENANTS, where={"n": 1})
+        assert (oracle.n_folds > 2) == (lexical is not None)
     with Store.open(path) as store:
         for tenant in rng.sample(names, 20):
             own = sorted(id_ for t, id_ in held if t == tenant)
