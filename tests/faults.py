@@ -155,6 +155,15 @@ def check_pairs(store, query):
     assert len(found) in (0, 2)
     assert len({document.text.split(", ")[1] for document in found}) < 2
     assert store.count() % 2 == 0
+    if record_of(store) is not None:
+        by_words = store.search(f"{top[0].id[:-1]}a {top[0].id[:-1]}b", k=10**4, legs="lexical")
+        assert len({hit.id for hit in by_words}) == len(by_words)
+        # all that hold the number, of one commit
+        assert sorted(hit.id for hit in by_words if hit.id[:-1] == top[0].id[:-1]) in (
+            [],
+            [top[0].id[:-1] + half for half in "ab"],
+        )
+        assert len({hit.metadata["version"] for hit in by_words if hit.id[:-1] == top[0].id[:-1]}) < 2
 
 
 def read_until(store, end, seed):
