@@ -10,6 +10,7 @@ import numpy as np
 from binrag.errors import MissingDependency
 from binrag.indexes import FlatIndex
 from binrag.storage import Database, Writing
+from binrag.storage.connect import translated
 from binrag.storage.renumbering import Renumbering
 from binrag.store.entries import entries_between, put_metadata
 from binrag.store.progress import progress_of
@@ -22,7 +23,7 @@ from binrag.types import BLOCK, Compaction, Int64, Progress
 def compact(database: Database, progress: Progress) -> Compaction:
     """Compact a store; see `Store.compact`."""
     before = database.file_bytes()
-    with database.transaction() as writing:
+    with database.transaction() as writing, translated(database.path):
         n_dropped = _renumber(writing, progress)
     is_held_back = database.vacuum()
     return Compaction(before, database.file_bytes(), n_dropped, is_held_back)

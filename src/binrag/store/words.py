@@ -172,7 +172,7 @@ def fold_if_due(database: Database) -> None:
         with database.reading() as reading:
             if not is_due(reading):
                 return
-        with database.transaction() as writing:
+        with database.writing() as writing:
             if is_due(writing):
                 fold(writing)
     except MissingDependency as error:
