@@ -73,7 +73,7 @@ class Words:
         self._tail: Tail | None = None
         self._mutex = Mutex()
 
-    def view(self, reading: Reading, live: UInt64 | None) -> tuple[LexicalIndex, Tail]:
+    def view(self, reading: Reading, live: UInt64 | None = None) -> tuple[LexicalIndex, Tail]:
         """Return the index as a transaction sees it, loading what is newer than what was loaded.
 
         Of the rows since the last fold, those that are not in the bitmap `live` do not count: which of them lived when
