@@ -180,7 +180,7 @@ class LexicalLeg:
     allowed: UInt64
 
     def check_texts(self, live: UInt64) -> None:
-        """Refuse to look for words where documents live and none ever had any.
+        """Refuse to look for words where documents live and none that counts has any.
 
         Raises
         ------
