@@ -172,7 +172,7 @@ class IdfCoverage(Fusion):
     """
 
     weight: float | None = None
-    exponent: float = 3.0
+    exponent: float = 2.0
 
     def __post_init__(self) -> None:
         if self.weight is not None and not (_is_number(self.weight) and self.weight >= 0):

@@ -85,7 +85,7 @@ def test_a_fusion_is_of_what_the_legs_find(store, fusion):
             how = fusion or IdfCoverage()
             weight = WEIGHT if how.weight is None else how.weight
             for name, score in found.items():
-                covered = max((plain[name] - dense[name]) / WEIGHT, 0) ** (1 / 3)
+                covered = max((plain[name] - dense[name]) / WEIGHT, 0) ** (1 / 2)
                 assert score == pytest.approx(dense[name] + weight * covered**how.exponent, abs=1e-5)
         assert store.search_batch([query], k=60, legs="hybrid", fusion=fusion, n_candidates=1000) == [hits]
 

@@ -164,7 +164,7 @@ def _build(path: Path, floats_path: Path, encoder: SentenceEncoder) -> None:
     )
     keeping = _Keeping(encoder)
     floats_path.unlink(missing_ok=True)
-    with Store.open(path, "c", encoder=keeping) as store:
+    with Store.open(path, "c", encoder=keeping, lexical="en") as store:
         with store.transaction():
             store.delete(document.id for document in store.iter())
         started = time.perf_counter()
