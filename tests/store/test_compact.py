@@ -7,7 +7,8 @@ import time
 from contextlib import closing
 
 import pytest
-from fakes import WordEncoder, sentences, topical, vectors_of
+from fakes import WordEncoder, ids_of, sentences, topical, vectors_of
+from words_oracle import WordsOracle
 
 from binrag import ALL_TENANTS, CorruptStore, ReadOnlyStore, Store, UnsupportedMode
 
@@ -41,6 +42,16 @@ def worn(path, **options):
 
 def answers(store):
     return [store.search_batch(QUERIES, k=k, n_candidates=n) for k, n in ((10, None), (1500, N))]
+
+
+def check_words(store, live, is_folded=False):
+    """All documents that hold a word are found by it; in a store just folded, in the order of a brute force."""
+    for query in ("silver", "river 17 stone"):
+        words = set(query.split())
+        expected = {IDS[i] for i in live if words & set(TEXTS[i].split())}
+        assert set(ids_of(store.search(query, k=N, legs="lexical"))) == expected
+        if is_folded:
+            WordsOracle().follow(store).check_words(store, query, k=30)
 
 
 @pytest.mark.parametrize("keep", ["int8", "none"])
@@ -124,15 +135,19 @@ def test_a_tenants_rows_lie_together_in_the_order_they_had(path):
 
 
 def test_other_handles_and_threads_go_on(path):
-    live = worn(path)
+    live = worn(path, lexical="en")
     with Store.open(path) as store, Store.open(path, "r") as other, Store.open(path, "r") as late:
         expected = answers(other)
         wrong, stopped = [], threading.Event()
 
         def search():
             while not stopped.is_set():
-                if answers(late) != expected or len(late.get(["3", "0"])) != 2:
-                    wrong.append(1)
+                try:
+                    assert answers(late) == expected
+                    assert len(late.get(["3", "0"])) == 2
+                    check_words(late, live)
+                except BaseException as error:
+                    wrong.append(error)
 
         thread = threading.Thread(target=search)
         thread.start()
@@ -144,6 +159,8 @@ def test_other_handles_and_threads_go_on(path):
         assert done.n_dropped == N + 1 - len(live)
         assert not wrong
         assert answers(other) == expected == answers(store)
+        for handle in (store, other, late):
+            check_words(handle, live, is_folded=True)
         other.refresh()
         assert other.stats().n_dead_rows == 0
 
@@ -239,7 +256,7 @@ def test_it_is_refused_where_it_cannot_be_done(path):
 
 
 def test_it_survives_a_kill_at_any_moment(path, peer):
-    live = worn(path)
+    live = worn(path, lexical="en")
     original = path.read_bytes()
     with Store.open(path) as store:
         expected = answers(store)
@@ -259,6 +276,7 @@ def test_it_survives_a_kill_at_any_moment(path, peer):
         process.kill()
         with Store.open(path) as store:
             assert answers(store) == expected
+            check_words(store, live, is_folded=store.stats().n_dead_rows == 0)
             assert store.verify() == []
             outcomes.add(store.stats().n_dead_rows)
     assert outcomes <= {0, N + 1 - len(live)}

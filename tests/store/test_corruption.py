@@ -13,13 +13,14 @@ from binrag import BinragError, CorruptStore, Document, NotAStore, Store
 N = 4096 + 40
 TEXTS = sentences(N)
 IDS = [f"id{i}" for i in range(N)]
+QUERY = "silver river 17 copper"
 
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
-    """A closed store with a full block and a tail."""
+    """A closed store with a full block and a tail, and an index of words."""
     path = tmp_path_factory.mktemp("sound") / "store.binrag"
-    with Store.open(path, encoder=WordEncoder()) as store:
+    with Store.open(path, encoder=WordEncoder(), lexical="en") as store:
         store.add(TEXTS, ids=IDS, metadata=[{"n": i} for i in range(N)])
     return path.read_bytes()
 
@@ -47,6 +48,7 @@ def damaged(sound, path):
 def read_everything(path):
     with Store.open(path, "r", encoder=WordEncoder()) as store:
         store.search(TEXTS[17], k=100)
+        store.search(TEXTS[17], k=100, legs="hybrid")
         list(store.iter())
         store.info()
         store.stats()
@@ -69,6 +71,9 @@ PLACES = [
     ("blocks", "data", "part = 'rescale'", "block 0 of part 'rescale'"),
     ("blocks", "data", "part = 'live' AND no = 0", "block 0 of part 'live'"),
     ("blocks", "data", "part = 'live' AND no = 1", "block 1 of part 'live'"),
+    ("blocks", "data", "part = 'lexical' AND no = 0", "block 0 of part 'lexical'"),
+    ("blocks", "data", "part = 'lexical' AND no = 1", "block 1 of part 'lexical'"),
+    ("meta", "value", "key = 'lexical'", "meta record 'lexical'"),
     ("blocks", "checksum", "part = 'codes' AND no = 0", "block 0 of part 'codes'"),
     ("meta", "value", "key = 'head'", "meta record 'head'"),
     ("meta", "value", "key = 'settings'", "meta record 'settings'"),
@@ -118,6 +123,8 @@ MISSING = {
     "rescale factors": ("DELETE FROM blocks WHERE part = 'rescale'", "rescale"),
     "liveness": ("DELETE FROM blocks WHERE part = 'live' AND no = 1", "live"),
     "the first liveness": ("DELETE FROM blocks WHERE part = 'live' AND no = 0", "live"),
+    "words": ("DELETE FROM blocks WHERE part = 'lexical'", "lexical"),
+    "some words": ("DELETE FROM blocks WHERE part = 'lexical' AND no = 1", "lexical"),
     "the head": ("DELETE FROM meta WHERE key = 'head'", "head"),
     "the settings": ("DELETE FROM meta WHERE key = 'settings'", "settings"),
 }
@@ -162,7 +169,7 @@ def test_a_file_cut_short(sound, path, kept):
 @pytest.mark.parametrize("seed", range(8))
 def test_a_byte_flipped_anywhere_is_an_error_or_has_no_effect(small, path, seed):
     """Whatever is hit: a typed error, or documents and scores as they were. Never other words, never a crash."""
-    original, expected, hits = small
+    original, expected, hits, by_words = small
     draw = random.Random(seed)
     for _ in range(20):
         data = bytearray(original)
@@ -177,17 +184,24 @@ def test_a_byte_flipped_anywhere_is_an_error_or_has_no_effect(small, path, seed)
             with suppress(BinragError):
                 assert {hit.id: hit for hit in store.search(np.ones(48), k=60)}.items() <= hits.items(), place
             with suppress(BinragError):
+                assert {hit.id: hit for hit in store.search(QUERY, k=60, legs="lexical")} == by_words, place
+            with suppress(BinragError):
                 store.stats()
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """(bytes, documents by id, hits by id) of a store of 60 documents."""
+    """(bytes, documents by id, hits by id, hits by words) of a store of 60 documents, the last of them not folded."""
     path = tmp_path_factory.mktemp("small") / "store.binrag"
     texts = sentences(60, n_words=120)
     vectors = np.random.default_rng(0).standard_normal((60, 48))
-    with Store.open(path, keep_vectors="float16") as store:
-        store.add(texts, ids=IDS[:60], metadata=[{"n": i} for i in range(60)], vectors=vectors)
+    with Store.open(path, keep_vectors="float16", lexical="en") as store:
+        for some in (slice(50), slice(50, 60)):
+            metadata = [{"n": i} for i in range(60)][some]
+            store.add(texts[some], ids=IDS[:60][some], metadata=metadata, vectors=vectors[some])
+            if some.start is None:
+                store.index_words()
         documents = {document.id: document for document in store.iter()}
         hits = {hit.id: hit for hit in store.search(np.ones(48), k=60)}
-    return path.read_bytes(), documents, hits
+        by_words = {hit.id: hit for hit in store.search(QUERY, k=60, legs="lexical")}
+    return path.read_bytes(), documents, hits, by_words

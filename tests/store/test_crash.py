@@ -4,7 +4,7 @@ import os
 
 import pytest
 from fakes import vectors_of
-from faults import DIM, SETTINGS, check_sound, copy_store, failing_disk, observed, rounds
+from faults import DIM, SETTINGS, WORDS_SETTINGS, check_sound, copy_store, failing_disk, observed, rounds
 
 from binrag import Store
 
@@ -24,6 +24,9 @@ WORK = {
     "compact": "store.compact(progress=False)",
     "recode": "store.recode('rotated-sign', progress=False)",
 }
+WORDS_WORK = {**WORK, "index words": "store.index_words('any')"}
+FOLDED = ("add", "compact", "index words")
+"""What is also done to a store with an index of words, and folds it; after adding, by a commit of its own."""
 FULL_BLOCK = {"add", "recode"}
 """What is also done to a store where it fills a block, or rewrites one."""
 
@@ -31,6 +34,7 @@ PRELUDE = """
 from faults import *
 
 warm()
+small_folds(22)
 
 def work(store):
     {}
@@ -69,6 +73,10 @@ def bases(tmp_path_factory):
         store.delete(["4a", "9b"])
     with Store.open(folder / "block", **SETTINGS) as store:
         store.add(vectors=vectors_of(4094, DIM, seed=8), ids=map(str, range(4094)))
+    with Store.open(folder / "words", **WORDS_SETTINGS) as store:
+        for n in range(10):
+            store.add([f"{n} one {'two ' * n}"] * 2, ids=[f"{n}a", f"{n}b"], vectors=vectors_of(2, DIM, seed=n))
+        store.delete(["4a", "9b"])
     return folder
 
 
@@ -84,54 +92,64 @@ def crashes(nursery, base, folder, name, run, numbers):
             return
 
 
-CASES = [*((name, "small") for name in WORK), *((name, "block") for name in sorted(FULL_BLOCK))]
+CASES = [
+    *((name, "small") for name in WORK),
+    *((name, "block") for name in sorted(FULL_BLOCK)),
+    *((name, "words") for name in FOLDED),
+]
+STEPS = [
+    *((name, "small", torn) for torn in (0, 1) for name in WORK),
+    *((name, "words", 1) for name in FOLDED),
+]
 
 
 @pytest.mark.parametrize(("name", "base"), CASES)
 def test_the_process_ends_at_any_statement(bases, memory_folder, peer, name, base):
     nursery = peer()
-    nursery.run(PRELUDE.format(WORK[name]))
-    before, after = states(nursery, bases / base, memory_folder)
+    nursery.run(PRELUDE.format(WORDS_WORK[name]))
+    before, between, after = states(nursery, bases / base, memory_folder, name)
     found = []
     run = "result = exit_code(forked(at_statement, p, n))"
     stride = rounds(4, 1) if base == "block" else 1
     for number, path, stopped in crashes(nursery, bases / base, memory_folder, name, run, range(0, 200, stride)):
         found.append(observed(path))
         # the rows of a compaction are committed before their space is given back
-        possible = (before, after) if name == "compact" and stopped else (before,) if stopped else (after,)
-        assert found[-1] in possible, f"at statement {number}"
-        assert len(found) < 2 or found[-2] == before or found[-1] == after
+        possible = (before, after) if name == "compact" else (before, between)
+        assert found[-1] in (possible if stopped else (after,)), f"at statement {number}"
+        assert found == sorted(found, key=[before, between, after].index), "what is committed stays"
         path.unlink()
     assert number > 5
 
 
-def states(nursery, base, folder):
-    """What is seen of a store before the work, and after it."""
+def states(nursery, base, folder, name):
+    """What is seen of a store before the work, after its commit, and after all of it; a fold changes no answer."""
     copy_store(base, folder / "before")
     copy_store(base, folder / "after")
     nursery.run("with Store.open(p) as store: work(store)", p=str(folder / "after"))
     before, after = observed(folder / "before"), observed(folder / "after")
     assert before != after
-    return before, after
+    if base.name != "words" or name != "add":
+        return before, before, after
+    documents, answers, (generation, n_rows), binarizer = after
+    return before, (documents, answers, (generation - 1, n_rows), binarizer), after
 
 
-@pytest.mark.parametrize("torn", [0, 1], ids=["whole", "torn"])
-@pytest.mark.parametrize("name", WORK)
-def test_the_process_ends_at_any_step_of_the_files(bases, memory_folder, peer, name, torn):
+@pytest.mark.parametrize(("name", "base", "torn"), STEPS)
+def test_the_process_ends_at_any_step_of_the_files(bases, memory_folder, peer, name, base, torn):
     """Once it was after, it stays after: what is committed is not lost by what follows."""
     nursery = peer(LD_PRELOAD=str(failing_disk(memory_folder)))
-    nursery.run(PRELUDE.format(WORK[name]))
-    before, after = states(nursery, bases / "small", memory_folder)
+    nursery.run(PRELUDE.format(WORDS_WORK[name]))
+    known = states(nursery, bases / base, memory_folder, name)
     stride = rounds(8, 1)
     run = f"result = exit_code(forked(at_step, p, n, {torn}))"
-    numbers = range(sorted(WORK).index(name) % stride, 1000, stride)
-    is_after = False
-    for number, path, stopped in crashes(nursery, bases / "small", memory_folder, name, run, numbers):
+    numbers = range(sorted(WORDS_WORK).index(name) % stride, 1000, stride)
+    first = 0
+    for number, path, stopped in crashes(nursery, bases / base, memory_folder, name, run, numbers):
         found = observed(path)
         path.unlink()
-        assert found in ((after,) if is_after else (before, after)), f"at step {number}"
-        is_after = found == after
-        assert stopped or is_after
+        assert found in known[first:], f"at step {number}"
+        first = known.index(found)
+        assert stopped or found == known[-1]
     assert number > 20
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import vectors_of
-from faults import DIM, SETTINGS, STORE, SYNC, WRITE, check_sound, failing_disk, steps
+from faults import DIM, SETTINGS, STORE, SYNC, WORDS_SETTINGS, WRITE, check_sound, failing_disk, steps
+from words_oracle import WordsOracle, record_of
 
 from binrag import StorageFailed, StorageFull, Store
 
@@ -58,6 +59,44 @@ def test_no_room_for_a_call(path, name):
         CALLS[name](store)
         check_sound(store)
         assert store.count() == 19 + {"add": 1, "add in commits": 3}.get(name, 0)
+
+
+def test_no_room_for_a_fold_of_words(path, monkeypatch):
+    """The commit before it stands, and words are found; it is made up for when there is room."""
+    monkeypatch.setattr("binrag.lexical.index.MIN_TAIL", 25)
+    with Store.open(path, **WORDS_SETTINGS) as store:
+        filled(store)
+        words = " ".join(f"word{i}" for i in range(20_000))
+        store.add([words], ids=["long"], vectors=vectors_of(1, DIM))
+        with no_room(store, n_pages=4):
+            for name in ("1", "2", "3", "4", "5"):
+                store.add(["text more"], ids=[name], vectors=vectors_of(1, DIM))
+            assert record_of(store)["n_rows"] == 0
+            with pytest.raises(StorageFull):
+                store.index_words()
+            assert record_of(store)["n_rows"] == 0
+            WordsOracle().follow(store).check(store, "more 7", np.ones(DIM))
+            check_sound(store)
+        store.add(["text"], ids=["6"], vectors=vectors_of(1, DIM))
+        assert record_of(store)["n_rows"] == 27
+        WordsOracle().follow(store).check(store, "more 7 word19999", np.ones(DIM))
+        check_sound(store)
+
+
+def test_no_room_for_a_compaction(path):
+    with Store.open(path, **WORDS_SETTINGS) as store:
+        filled(store, 300)
+        store.add([" ".join(f"word{i}" for i in range(20_000))], ids=["long"], vectors=vectors_of(1, DIM))
+        store.delete(["f0", "f7"])
+        before, answers = ids(store), store.search(np.ones(DIM), k=5)
+        with no_room(store):
+            with pytest.raises(StorageFull):
+                store.compact(progress=False)
+            assert (ids(store), store.search(np.ones(DIM), k=5)) == (before, answers)
+            check_sound(store)
+        assert store.compact(progress=False).n_dropped == 2
+        assert (ids(store), store.search(np.ones(DIM), k=5)) == (before, answers)
+        check_sound(store)
 
 
 def test_no_room_in_a_transaction(path):

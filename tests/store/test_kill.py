@@ -8,7 +8,18 @@ import time
 
 import pytest
 from fakes import vectors_of
-from faults import DIM, SETTINGS, Commit, check_answers, check_store, documents_of, expected_documents, rounds
+from faults import (
+    DIM,
+    SETTINGS,
+    WORDS_SETTINGS,
+    Commit,
+    check_answers,
+    check_store,
+    documents_of,
+    expected_documents,
+    rounds,
+)
+from words_oracle import WordsOracle
 
 from binrag import Store
 
@@ -21,13 +32,14 @@ from faults import *
 
 warm()
 small_checkpoints()
+small_folds()
 
-def write_on(path, log, seed, durability):
+def write_on(path, log, seed, durability, settings):
     log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     number = 0
     while True:
         # closing and opening again folds the log: kills meet that too
-        with Store.open(path, lock_timeout=30, durability=durability, **SETTINGS) as store:
+        with Store.open(path, lock_timeout=30, durability=durability, **settings) as store:
             for _ in range(4):
                 Commit(seed, number).write(store)
                 os.write(log, b".")
@@ -35,9 +47,13 @@ def write_on(path, log, seed, durability):
 """
 
 
-@pytest.mark.parametrize("durability", ["commit", "os"])
-def test_a_killed_writer_leaves_what_it_acknowledged(memory_folder, peer, durability):
-    """Each round goes on with the store that the last kill left."""
+@pytest.mark.parametrize(
+    ("durability", "settings"),
+    [("commit", SETTINGS), ("os", SETTINGS), ("commit", WORDS_SETTINGS)],
+    ids=["commit", "os", "words"],
+)
+def test_a_killed_writer_leaves_what_it_acknowledged(memory_folder, peer, durability, settings):
+    """Each round goes on with the store that the last kill left. Words are folded every few commits."""
     nursery = peer()
     nursery.run(PRELUDE)
     draw = random.Random(7)
@@ -47,11 +63,12 @@ def test_a_killed_writer_leaves_what_it_acknowledged(memory_folder, peer, durabi
     for seed in range(rounds(10, 100)):
         log.unlink(missing_ok=True)
         child = nursery.run(
-            "result = forked(write_on, p, l, seed, durability)",
+            "result = forked(write_on, p, l, seed, durability, settings)",
             p=str(path),
             l=str(log),
             seed=seed,
             durability=durability,
+            settings=settings,
         )
         deadline = time.monotonic() + 60
         while not log.exists() and time.monotonic() < deadline:
@@ -69,12 +86,18 @@ def test_a_killed_writer_leaves_what_it_acknowledged(memory_folder, peer, durabi
         n_under_way += found
     assert n_commits > seed
     _log.info("%d kills, %d commits acknowledged, %d more found whole", seed + 1, n_commits, n_under_way)
-    check_rebuilt(path, memory_folder / "rebuilt", model)
+    check_rebuilt(path, memory_folder / "rebuilt", model, settings)
+    if "lexical" in settings:
+        with Store.open(path) as store:
+            store.index_words()
+            oracle = WordsOracle().follow(store)
+            for text in ("3a version", "7b 12a x 2", "version 9"):
+                oracle.check(store, text, vectors_of(1, DIM)[0], k=30)
 
 
-def check_rebuilt(path, other, model):
+def check_rebuilt(path, other, model, settings):
     """A search of any depth finds what it finds in a store that was written at once."""
-    with Store.open(other, **SETTINGS) as fresh, Store.open(path, "r") as store:
+    with Store.open(other, **settings) as fresh, Store.open(path, "r") as store:
         texts, vectors, metadata = zip(*model.values(), strict=True)
         fresh.add(texts, ids=list(model), vectors=list(vectors), metadata=metadata)
         for n_candidates in (None, 20, 50):

@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from faults import SETTINGS, Commit, check_sound, documents_of, expected_documents, rounds
+from faults import WORDS_SETTINGS, Commit, check_sound, check_words, documents_of, expected_documents, rounds
 
 from binrag import Store
 
@@ -16,24 +16,36 @@ HEADER, FRAME_HEADER = 32, 24
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
-    """(bytes of the store, bytes of its log, models after each commit): what a killed writer left."""
+    """(bytes of the store, bytes of its log, models after each commit): what a killed writer left.
+
+    Words are folded by commits of their own, which change no document.
+    """
     from processes import Peer
 
     path = tmp_path_factory.mktemp("killed") / "store.binrag"
     commits = (Commit(3, n, n_pairs=12) for n in range(40))
     first, *others = [commit for commit in commits if commit.added and not commit.compacts][:7]
-    with Store.open(path, **SETTINGS) as store:
+    with Store.open(path, **WORDS_SETTINGS) as store:
         first.write(store)
     models = [first.after({})]
     writer = Peer()
-    writer.run(
-        "from faults import *\nstore = Store.open(p)\nfor n in numbers: Commit(3, n, n_pairs=12).write(store)",
+    generations = writer.run(
+        """
+        from faults import *
+        small_folds(20)
+        store = Store.open(p)
+        result = [store.info().generation]
+        for n in numbers:
+            Commit(3, n, n_pairs=12).write(store)
+            result.append(store.info().generation)
+        """,
         p=str(path),
         numbers=[commit.number for commit in others],
     )
     writer.kill()
-    for commit in others:
-        models.append(commit.after(models[-1]))
+    for commit, before, after in zip(others, generations, generations[1:], strict=False):
+        models += [commit.after(models[-1])] * (after - before)
+    assert len(models) > len(others) + 2
     return path.read_bytes(), Path(f"{path}-wal").read_bytes(), models
 
 
@@ -61,6 +73,7 @@ def check(folder, killed, log, n_commits):
     with Store.open(path) as store:
         assert documents_of(store) == expected_documents(models[n_commits])
         assert sorted(hit.id for hit in store.search([1] * 64, k=100, n_candidates=1000)) == sorted(models[n_commits])
+        check_words(store, [1] * 64)
         check_sound(store)
     assert not Path(f"{path}-wal").exists()
 

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from words_oracle import WordsOracle
 
 from binrag import BinragError, Document, FdeConfig, InvalidMetadata, LateInteraction, Store
 from binrag.store import batches
@@ -25,9 +26,10 @@ from binrag.store import batches
 DIM = 4
 ONE_TOKEN = LateInteraction(FdeConfig(2, 1, None, final_projection_dim=None))
 ABS = {"float16": 2e-3, "int8": 2e-2, "tokens": 0.5}
+TEXTS = ["red", "green", "blue", "a red sky", "red green red", "the"]
 ids = st.sampled_from([f"id{i}" for i in range(12)])
 vectors = st.lists(st.integers(-3, 3), min_size=DIM, max_size=DIM).filter(any)
-documents = st.lists(st.tuples(ids, vectors, st.sampled_from(["red", "green", "blue"])), max_size=6)
+documents = st.lists(st.tuples(ids, vectors, st.sampled_from(TEXTS)), max_size=6)
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("add"), documents),
@@ -45,14 +47,15 @@ class Failure(Exception):
 class Machine(RuleBasedStateMachine):
     """`model` is what the store has to hold: id to (vector, text), in the order of the last add."""
 
-    @initialize(keep=st.sampled_from(["float16", "int8", "tokens"]))
-    def open(self, keep):
+    @initialize(keep=st.sampled_from(["float16", "int8", "tokens"]), lexical=st.sampled_from(["en", None]))
+    def open(self, keep, lexical):
         self.folder = Path(tempfile.mkdtemp())
         self.keep = keep
         self.model = {}
         self.n_rows = 0
         options = {"late_interaction": ONE_TOKEN} if keep == "tokens" else {"keep_vectors": keep}
-        self.store = Store.open(self.folder / "s", dim=DIM, **options)
+        self.oracle = WordsOracle()
+        self.store = Store.open(self.folder / "s", dim=DIM, lexical=lexical, **options)
         self.other = Store.open(self.folder / "s", "r")
 
     @property
@@ -99,6 +102,7 @@ class Machine(RuleBasedStateMachine):
     def single_calls(self, step):
         for kind, given in step:
             self.apply(kind, given)
+            self.oracle.follow(self.store)
 
     @rule(step=steps)
     def commit(self, step):
@@ -119,6 +123,11 @@ class Machine(RuleBasedStateMachine):
             self.check_documents(self.store)
             raise Failure
         self.model, self.n_rows = before, n_rows
+
+    @rule()
+    def compact(self):
+        self.store.compact(progress=False)
+        self.n_rows = len(self.model)
 
     @rule()
     def reopen(self):
@@ -165,6 +174,11 @@ class Machine(RuleBasedStateMachine):
         )
         return hits
 
+    def check_words(self, store):
+        self.oracle.follow(store)
+        for query in ("red", "green sky red", "blue blue dog"):
+            self.oracle.check(store, query, np.reshape((1, -2, 3, 1), self.shape), k=8)
+
     @invariant()
     def both_agree(self):
         if not hasattr(self, "store"):
@@ -172,10 +186,12 @@ class Machine(RuleBasedStateMachine):
         for store in (self.store, self.other):
             self.check_documents(store)
             self.check_search(store, self.model)
+            self.check_words(store)
         stats = self.store.stats()
         assert (stats.n_documents, stats.n_rows) == (len(self.model), self.n_rows)
 
 
 def test_the_store_is_a_dict_that_searches(monkeypatch):
     monkeypatch.setattr(batches, "VECTORS_AT_ONCE", 2)
+    monkeypatch.setattr("binrag.lexical.index.MIN_TAIL", 9)
     run_state_machine_as_test(Machine, settings=settings(stateful_step_count=25))

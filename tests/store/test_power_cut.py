@@ -11,7 +11,19 @@ import struct
 from pathlib import Path
 
 import pytest
-from faults import MARK, SYNC, TRUNCATE, UNLINK, WRITE, Commit, check_store, failing_disk, rounds
+from faults import (
+    MARK,
+    SETTINGS,
+    SYNC,
+    TRUNCATE,
+    UNLINK,
+    WORDS_SETTINGS,
+    WRITE,
+    Commit,
+    check_store,
+    failing_disk,
+    rounds,
+)
 
 SECTOR = 4096
 N_COMMITS = 12
@@ -23,11 +35,12 @@ from faults import *
 library = disk()
 library.faults_watch(p.encode(), os.open(l, os.O_WRONLY | os.O_CREAT | os.O_APPEND))
 small_checkpoints(300_000)
+small_folds(20)
 for number in range(n):
     if number % 5 == 0:
         if number:
             store.close()
-        store = Store.open(p, durability=durability, **SETTINGS)
+        store = Store.open(p, durability=durability, **settings)
         library.faults_mark(number)
     Commit(5, number, n_pairs=12).write(store)
     library.faults_mark(number + 1)
@@ -101,18 +114,22 @@ def some(draw):
     return choose
 
 
-@pytest.mark.parametrize("durability", ["commit", "os"])
-def test_a_power_cut_at_any_moment(tmp_path, memory_folder, peer, durability):
+@pytest.mark.parametrize(
+    ("durability", "settings"),
+    [("commit", SETTINGS), ("os", SETTINGS), ("commit", WORDS_SETTINGS)],
+    ids=["commit", "os", "words"],
+)
+def test_a_power_cut_at_any_moment(tmp_path, memory_folder, peer, durability, settings):
     path, log = memory_folder / "store.binrag", memory_folder / "log"
     writer = peer(LD_PRELOAD=str(failing_disk(tmp_path)))
-    writer.run(WRITER, p=str(path), l=str(log), n=N_COMMITS, durability=durability)
+    writer.run(WRITER, p=str(path), l=str(log), n=N_COMMITS, durability=durability, settings=settings)
     models = [{}]
     for number in range(N_COMMITS):
         models.append(Commit(5, number, n_pairs=12).after(models[-1]))
     steps = list(recorded(log))
     assert sum(kind == SYNC for kind, *_ in steps) > (N_COMMITS if durability == "commit" else 5)
     draw = random.Random(11)
-    stride, files, n_acknowledged = rounds(9, 1), Files(), None
+    stride, files, n_acknowledged = rounds(9 if settings is SETTINGS else 27, 1), Files(), None
     image, lost = memory_folder / "image" / "store.binrag", 0
     image.parent.mkdir()
     for number, (kind, file, offset, data) in enumerate(steps):

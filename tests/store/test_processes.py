@@ -13,7 +13,7 @@ from binrag import Store, StoreExists, StoreLocked
 
 @pytest.fixture
 def filled(path):
-    with Store.open(path) as store:
+    with Store.open(path, lexical="en") as store:
         store.add(["one", "two", "three"], ids=list("123"), vectors=np.eye(3))
     return path
 
@@ -32,11 +32,15 @@ def test_commits_of_another_process_are_seen_at_once(filled, peer, mode):
         assert store.get(["4"])[0].text == "four"
         assert store.count() == 4
         assert ids_of(store.search([0, 0.1, 1], k=1)) == ["4"]
+        assert ids_of(store.search("four", legs="lexical")) == ["4"]
         other.run("store.delete(['4'])")
         assert ids_of(store.search([0, 0.1, 1], k=1)) == ["3"]
         other.run("store.add(['drei'], ids=['3'], vectors=[[1, 0, 0.1]])")
         hit = store.search([1, 0, 0.1], k=1)[0]
         assert (hit.id, hit.text) == ("3", "drei")
+        assert ids_of(store.search("three four drei", legs="lexical")) == ["3"]
+        other.run("store.index_words('any')")
+        assert ids_of(store.search("three four drei two", legs="lexical")) == ["2", "3"]
         other.run("store.add(vectors=np.random.default_rng(0).standard_normal((9000, 3)))")
         assert store.count() == len(store.search([1, 1, 1], k=10**6, n_candidates=10**6)) == 9003
     other.run("store.close()")
@@ -84,7 +88,8 @@ def test_two_writers_at_once_lose_nothing(path, peer):
     writers = [peer(), peer()]
     n = 150
     for name, writer in zip("ab", writers, strict=True):
-        writer.run("store = Store.open(p, lock_timeout=60)", p=str(path))
+        writer.run("store = Store.open(p, lock_timeout=60, lexical='en')", p=str(path))
+        writer.run("from faults import small_folds; small_folds(10)")
         writer.run("draw = np.random.default_rng(seed)", seed=ord(name))
     with Store.open(path) as store:
         store.add(vectors=vectors_of(4000, 6), ids=[f"s{i}" for i in range(4000)])
@@ -92,7 +97,7 @@ def test_two_writers_at_once_lose_nothing(path, peer):
             writer.send(
                 f"""
                 for i in range({n}):
-                    store.add([str(i)], ids=[f"{name}{{i}}"], vectors=draw.standard_normal((1, 6)))
+                    store.add([f"{name} {{i}}"], ids=[f"{name}{{i}}"], vectors=draw.standard_normal((1, 6)))
                     if i % 10 == 9:
                         store.delete([f"{name}{{i}}"])
                 """
@@ -110,6 +115,10 @@ def test_two_writers_at_once_lose_nothing(path, peer):
         with Store.open(path, "r") as fresh:
             query = np.arange(6) - 2.5
             assert fresh.search(query, k=50) == store.search(query, k=50)
+            for handle in (store, fresh):
+                for i in (0, 8, n - 2):
+                    assert set(ids_of(handle.search(str(i), legs="lexical"))) == {f"a{i}", f"b{i}"}
+                assert handle.search(str(n - 1), legs="lexical") == []
 
 
 def test_a_writer_killed_in_a_transaction_leaves_the_last_commit(filled, peer):

@@ -22,9 +22,10 @@ import numpy as np
 from binrag import *
 
 # everything that is loaded at first use is loaded while we may still read it
-with tempfile.TemporaryDirectory() as folder, Store.open(os.path.join(folder, "s")) as store:
-    store.add(vectors=np.eye(3))
-    store.search(np.ones(3))
+with tempfile.TemporaryDirectory() as folder, Store.open(os.path.join(folder, "s"), lexical="en") as store:
+    store.add(["one", "two", "three"], vectors=np.eye(3))
+    store.index_words()
+    store.search(np.ones(3), text="one", legs="hybrid")
     import traceback
 if os.getuid() == 0:
     os.setgroups([])
@@ -55,7 +56,7 @@ def folder():
 @pytest.fixture
 def filled(folder):
     path = folder / "store.binrag"
-    with Store.open(path) as store:
+    with Store.open(path, lexical="en") as store:
         store.add(["one", "two", "three"], ids=list("123"), vectors=np.eye(3))
     path.chmod(0o644)
     return path
@@ -72,6 +73,8 @@ def files(path):
 SEARCH = """
 with Store.open(path, "r") as store:
     assert [hit.id for hit in store.search([0, 1, 0], k=1)] == ["2"]
+    assert [hit.id for hit in store.search("two", legs="lexical")] == ["2"]
+    assert [hit.id for hit in store.search([0, 1, 0], text="three", legs="hybrid")] == ["2", "3", "1"]
     assert [document.text for document in store.iter()] == ["one", "two", "three"]
     assert store.info().n_documents == store.stats().n_documents == 3
     raises(ReadOnlyStore, lambda: store.add(vectors=np.eye(3)), "opened with mode 'r'")
@@ -168,6 +171,7 @@ else:
     with store:
         assert [document.id for document in store.iter()] == ["1", "2", "3", "4"]
         assert [hit.id for hit in store.search([0, 0.2, 1], k=1)] == ["4"]
+        assert [hit.id for hit in store.search("four two", legs="lexical")] in (["2", "4"], ["4", "2"])
 for mode in ("rw", "c"):
     raises(ReadOnlyStore, lambda: Store.open(path, mode))
 """

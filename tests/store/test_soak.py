@@ -8,7 +8,7 @@ import pytest
 from fakes import vectors_of
 from faults import (
     DIM,
-    SETTINGS,
+    WORDS_SETTINGS,
     Commit,
     check_sound,
     documents_of,
@@ -37,9 +37,11 @@ with Store.open(p, "r") as store:
 
 
 @pytest.mark.timeout(SECONDS + 300)
-def test_a_writer_and_eight_readers(path, peer):
+def test_a_writer_and_eight_readers(path, peer, monkeypatch):
     """Every search of every reader sees whole commits; memory and file stay what they were after the first third."""
-    with Store.open(path, lock_timeout=60, **SETTINGS) as store:
+    for name, value in (("MIN_TAIL", 100), ("GROWTH", 1000)):
+        monkeypatch.setattr(f"binrag.lexical.index.{name}", value)
+    with Store.open(path, lock_timeout=60, **WORDS_SETTINGS) as store:
         store.add(
             [f"{id_}, version 0, x" for id_ in BASE],
             ids=BASE,

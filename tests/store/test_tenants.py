@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+from words_oracle import WordsOracle
 
 from binrag import ALL_TENANTS, InvalidInput, Store, UnsupportedMode
 
@@ -116,28 +117,37 @@ def test_calls_about_ids_are_about_one_tenant(path):
                 call()
 
 
-N_TENANTS = 1000
+QUERIES = ["river", "stone of t7", "i3 river river", "i4 apple t1 lake"]
 
 
-def test_a_thousand_tenants_never_meet(path):
-    rng = random.Random(0)
-    names = [None, *(f"t{i}" for i in range(1, N_TENANTS))]
+def texts(ids, tenant):
+    return [f"{id_} of {tenant or 'nobody'}: {'river ' * (len(id_ + str(tenant)) % 3)}stone" for id_ in ids]
+
+
+@pytest.mark.parametrize(("n_tenants", "lexical"), [(1000, None), (60, "en")])
+def test_many_tenants_never_meet(path, monkeypatch, n_tenants, lexical):
+    """With an index of words, which is folded every few steps."""
+    monkeypatch.setattr("binrag.lexical.index.MIN_TAIL", 20)
+    monkeypatch.setattr("binrag.lexical.index.GROWTH", 1000)
+    rng, oracle = random.Random(0), WordsOracle()
+    names = [None, *(f"t{i}" for i in range(1, n_tenants))]
     held = {}  # (tenant, id) to metadata
-    with Store.open(path, dim=DIM) as store, Store.open(path, "r") as reader:
+    with Store.open(path, dim=DIM, lexical=lexical) as store, Store.open(path, "r") as reader:
         with store.transaction():
             for tenant in names:
                 n = rng.randint(1, 6)
                 ids = [f"i{i}" for i in rng.sample(range(8), n)]
                 metadata = [{"n": rng.randint(0, 3)} for _ in ids]
-                store.add(vectors=vectors(n), ids=ids, metadata=metadata, tenant=tenant)
+                store.add(texts(ids, tenant), vectors=vectors(n), ids=ids, metadata=metadata, tenant=tenant)
                 held |= {(tenant, id_): m for id_, m in zip(ids, metadata, strict=True)}
+        oracle.follow(reader)
         for step in range(120):
             tenant, n = rng.choice(names), rng.randint(0, 3)
             own = {id_: m for (whose, id_), m in held.items() if whose == tenant}
             action = rng.choice(["add", "delete", "delete where", "update", "update where"])
             ids = [f"i{i}" for i in rng.sample(range(8), 3)]
             if action == "add":
-                store.add(vectors=vectors(3), ids=ids, metadata=[{"n": n}] * 3, tenant=tenant)
+                store.add(texts(ids, tenant), vectors=vectors(3), ids=ids, metadata=[{"n": n}] * 3, tenant=tenant)
                 held |= {(tenant, id_): {"n": n} for id_ in ids}
             elif action == "delete":
                 assert store.delete(ids, tenant=tenant) == len(set(ids) & set(own))
@@ -151,7 +161,10 @@ def test_a_thousand_tenants_never_meet(path):
                 changed = {i for i, m in own.items() if (m["n"] == n if "where" in by else i in ids)}
                 assert store.update_metadata({"n": 0, "step": step}, tenant=tenant, **by) == len(changed)
                 held |= {(tenant, id_): {"n": 0, "step": step} for id_ in changed}
+            oracle.follow(reader)
             for whose in (tenant, rng.choice(names)):
+                where = rng.choice([None, {"n": n}])
+                oracle.check(reader, QUERIES[step % 4], vectors(1)[0], 1 + step % 5, tenant=whose, where=where)
                 own = {(t, id_): m for (t, id_), m in held.items() if t == whose}
                 hits = reader.search(vectors(1)[0], k=20, tenant=whose)
                 assert {(hit.tenant, hit.id): hit.metadata for hit in hits} == own
@@ -160,6 +173,8 @@ def test_a_thousand_tenants_never_meet(path):
                 assert reader.count(tenant=whose, where={"n": n}) == sum(m["n"] == n for m in own.values())
         assert {(d.tenant, d.id): d.metadata for d in reader.iter(tenant=ALL_TENANTS)} == held
         assert reader.count(tenant=ALL_TENANTS) == len(held)
+        oracle.check(reader, "river stone", vectors(1)[0], k=50, tenant=ALL_TENANTS, where={"n": 1})
+        assert (oracle.n_folds > 2) == (lexical is not None)
     with Store.open(path) as store:
         for tenant in rng.sample(names, 20):
             own = sorted(id_ for t, id_ in held if t == tenant)

@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,17 +15,21 @@ from binrag.indexes import flat
 from binrag.storage import Reading
 
 
-@pytest.mark.parametrize("keep", ["none", "int8"])
-def test_eight_threads_get_identical_results(path, keep):
+@pytest.mark.parametrize(
+    ("keep", "legs"), [("none", "dense"), ("int8", "dense"), ("int8", "lexical"), ("none", "hybrid")]
+)
+def test_eight_threads_get_identical_results(path, keep, legs):
+    search = partial(Store.search, legs=legs)
     texts = sentences(5000)
     queries = sentences(40, seed=3)
-    with Store.open(path, encoder=WordEncoder(64), keep_vectors=keep) as store:
-        store.add(texts, ids=texts)
-        alone = [store.search(query) for query in queries]
+    with Store.open(path, encoder=WordEncoder(64), keep_vectors=keep, lexical="en") as store:
+        store.add(texts[:4500], ids=texts[:4500])
+        store.add(texts[4500:], ids=texts[4500:])
+        alone = [search(store, query) for query in queries]
     with Store.open(path, "r", encoder=WordEncoder(64)) as store, ThreadPoolExecutor(8) as pool:
-        # the first search of every thread loads the codes
-        assert list(pool.map(store.search, queries)) == alone
-        assert list(pool.map(store.search, queries * 3)) == alone * 3
+        # the first search of every thread loads the codes, and the words
+        assert list(pool.map(partial(search, store), queries)) == alone
+        assert list(pool.map(partial(search, store), queries * 3)) == alone * 3
 
 
 @pytest.mark.parametrize("binarizer", ["sign", "levels"])
@@ -48,11 +53,13 @@ def test_any_number_of_threads_finds_the_same(path, binarizer, monkeypatch):
     threads._pool.cache_clear()
 
 
-def test_readers_beside_a_writer_see_whole_commits_in_order(path):
-    """Every commit adds two documents and takes one away."""
+def test_readers_beside_a_writer_see_whole_commits_in_order(path, monkeypatch):
+    """Every commit adds two documents and takes one away; words are folded every few of them."""
+    monkeypatch.setattr("binrag.lexical.index.MIN_TAIL", 10)
+    monkeypatch.setattr("binrag.lexical.index.GROWTH", 1000)
     errors, stop = [], threading.Event()
 
-    with Store.open(path) as store:
+    with Store.open(path, lexical="en") as store:
         store.add(vectors=vectors_of(4000, 8), ids=[f"s{i}" for i in range(4000)])
 
         def read():
@@ -64,6 +71,9 @@ def test_readers_beside_a_writer_see_whole_commits_in_order(path):
                     last = len(hits)
                     count = store.count()
                     assert count >= last
+                    named = ids_of(store.search("silver", k=20_000, legs="lexical"))
+                    assert len(set(named)) == len(named) >= max(0, 2 * ((last - 4000) // 2))
+                    assert all(id_[-2:] in ("-1", "-2") for id_ in named)
                     assert sum(1 for _ in store.iter()) >= count - 1
                     assert len(store.get(["s1", "s2"])) == 2
                     assert all(a.score >= b.score for a, b in itertools.pairwise(hits))
@@ -76,7 +86,7 @@ def test_readers_beside_a_writer_see_whole_commits_in_order(path):
         n, end = 0, time.monotonic() + 2
         while time.monotonic() < end and not errors:
             with store.transaction():
-                store.add(vectors=vectors_of(3, 8, seed=n), ids=[f"{n}-{i}" for i in range(3)])
+                store.add(["silver"] * 3, vectors=vectors_of(3, 8, seed=n), ids=[f"{n}-{i}" for i in range(3)])
                 store.delete([f"{n}-0"])
             n += 1
         stop.set()
@@ -85,6 +95,7 @@ def test_readers_beside_a_writer_see_whole_commits_in_order(path):
         assert errors == []
         assert n > 5
         assert store.count() == 4000 + 2 * n
+        assert len(store.search("silver", k=20_000, legs="lexical")) == 2 * n
 
 
 def test_writers_in_threads_take_turns(path):

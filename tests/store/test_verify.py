@@ -6,9 +6,10 @@ from contextlib import closing
 import numpy as np
 import pytest
 from fakes import WordEncoder, sentences, topical, vectors_of
+from words_oracle import WordsOracle
 
 import binrag
-from binrag import CorruptStore, Finding, Store, StoreClosed, StoreNotFound
+from binrag import CorruptStore, Finding, Store, StoreClosed, StoreNotFound, UnsupportedMode
 from binrag.filters import pack_columns
 from binrag.storage.records import checksum, pack
 
@@ -19,9 +20,13 @@ IDS = [f"id{i}" for i in range(N)]
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
-    """A closed store with a full block, a tail and dead rows in both."""
+    """A closed store with a full block, a tail, dead rows in both, and words in a header, three blocks and a tail."""
     path = tmp_path_factory.mktemp("sound") / "store.binrag"
-    with Store.open(path, encoder=WordEncoder(), auto_fit=False) as store:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Store.open(path, encoder=WordEncoder(), auto_fit=False, lexical="en") as store,
+    ):
+        patch.setattr("binrag.lexical.blocks.BYTES", 90_000)
         store.add(TEXTS, ids=IDS, metadata=[{"n": i} for i in range(N)])
         store.delete(["id5", "id4100"])
         store.add([TEXTS[6]], ids=["id6"])
@@ -61,13 +66,14 @@ def test_stores_of_every_kind_are_sound(path):
         yield {}
         yield {"keep_vectors": "none"}
         yield {"keep_vectors": "float16", "binarizer": "rotated-sign"}
+        yield {"lexical": "any"}
 
     for i, options in enumerate(kinds()):
         place = path.with_name(f"s{i}")
         with Store.open(place, **options, auto_fit=False) as store:
             assert store.verify() == []  # nothing in it yet
-            store.add(vectors=topical(4500, 70), ids=map(str, range(4500)))
-            store.delete([str(i) for i in range(0, 4500, 3)])
+            store.add(TEXTS, vectors=topical(N, 70), ids=map(str, range(N)))
+            store.delete([str(i) for i in range(0, N, 3)])
             assert store.verify() == []
             if store.info().keep_vectors != "none":
                 store.train_binarizer("nested", force=True)
@@ -195,6 +201,66 @@ CASES = {
         lambda path: flipped_rows(path),
         [("count", "block 0 of part 'live'")],
     ),
+    "words": (flipped("blocks", "data", "part = 'lexical' AND no = 1"), [("checksum", "block 1 of part 'lexical'")]),
+    "words' header": (
+        flipped("blocks", "data", "part = 'lexical' AND no = 0"),
+        [("checksum", "block 0 of part 'lexical'")],
+    ),
+    "words' checksum": (
+        flipped("blocks", "checksum", "part = 'lexical' AND no = 1"),
+        [("checksum", "block 1 of part 'lexical'")],
+    ),
+    "no words": (by_sql("DELETE FROM blocks WHERE part = 'lexical'"), [("record", "part 'lexical'")]),
+    "no header of words": (
+        by_sql("DELETE FROM blocks WHERE part = 'lexical' AND no = 0"),
+        [("missing", "part 'lexical'")],
+    ),
+    "no second block of words": (
+        by_sql("DELETE FROM blocks WHERE part = 'lexical' AND no = 2"),
+        [("missing", "part 'lexical'")],
+    ),
+    "no last block of words": (
+        by_sql(
+            "DELETE FROM blocks WHERE part = 'lexical' AND no = (SELECT max(no) FROM blocks WHERE part = 'lexical')"
+        ),
+        [("record", "part 'lexical'")],
+    ),
+    "a block of words too many": (
+        lambda path: replaced("lexical", n_word_blocks(path), b"1234")(path),
+        [("record", "part 'lexical'")],
+    ),
+    "a block of words far off": (replaced("lexical", 99, b"1234"), [("missing", "part 'lexical'")]),
+    "a negative block of words": (replaced("lexical", -1, b"1234"), [("missing", "part 'lexical'")]),
+    "words in another order": (
+        lambda path: swapped(1, 2)(path),
+        [("record", "part 'lexical'")],
+    ),
+    "words of no commit": (
+        lambda path: replaced("lexical", 0, block_of(path, 0), generation=99)(path),
+        [("count", "block 0 of part 'lexical'")],
+    ),
+    "words' header that is none": (replaced("lexical", 0, b"123"), [("record", "part 'lexical'")]),
+    "words' record": (flipped("meta", "value", "key = 'lexical'"), [("checksum", "meta record 'lexical'")]),
+    "words without a record": (by_sql("DELETE FROM meta WHERE key = 'lexical'"), [("count", "part 'lexical'")]),
+    "words' rows": (renewed("lexical", lambda record: {**record, "n_rows": 17}), [("count", "part 'lexical'")]),
+    "words of no rows": (renewed("lexical", lambda record: {**record, "n_rows": 0}), [("count", "part 'lexical'")]),
+    "words' language": (
+        renewed("lexical", lambda record: {**record, "language": "xx"}),
+        [("record", "meta record 'lexical'")],
+    ),
+    "words' other language": (
+        renewed("lexical", lambda record: {**record, "language": "any"}),
+        [("record", "part 'lexical'")],
+    ),
+    "words' other fields": (renewed("lexical", lambda _: {"language": "en"}), [("record", "meta record 'lexical'")]),
+    "words' rows, no number": (
+        renewed("lexical", lambda record: {**record, "n_rows": "x"}),
+        [("record", "meta record 'lexical'")],
+    ),
+    "words' generation": (
+        renewed("lexical", lambda record: {**record, "generation": None}),
+        [("record", "meta record 'lexical'")],
+    ),
     "a trigger": (
         by_sql("CREATE TRIGGER t AFTER DELETE ON documents BEGIN DELETE FROM vectors; END"),
         [("schema", "trigger 't'")],
@@ -207,6 +273,28 @@ CASES = {
     ),
     "header": (by_sql("PRAGMA application_id = 17"), [("file", "the header")]),
 }
+
+
+def block_of(path, no):
+    with closing(sqlite3.connect(path)) as connection:
+        query = "SELECT data FROM blocks WHERE part = 'lexical' AND no = ?"
+        return connection.execute(query, (no,)).fetchone()[0]
+
+
+def n_word_blocks(path):
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT count(*) FROM blocks WHERE part = 'lexical'").fetchone()[0]
+
+
+def swapped(one, other):
+    """Blocks of words that changed places, with the right checksums."""
+
+    def damage(path):
+        first, second = block_of(path, one), block_of(path, other)
+        replaced("lexical", one, second)(path)
+        replaced("lexical", other, first)(path)
+
+    return damage
 
 
 def flipped_rows(path):
@@ -223,6 +311,33 @@ def test_damage_is_found_once_with_its_place(copy, name):
     assert len(places) == len(set(places))
 
     assert sorted(places) == sorted(expected)
+
+
+WORDS = [name for name in CASES if "words" in name and name not in ("other words", "words of no commit")]
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_damaged_words_are_no_answers(copy, name):
+    CASES[name][0](copy)
+    with pytest.raises((CorruptStore, UnsupportedMode)), Store.open(copy, "r") as store:
+        store.search("silver", legs="lexical")
+
+
+@pytest.mark.parametrize("name", ["words", "words without a record", "words' language"])
+def test_documents_whose_words_are_damaged_are_all_saved(copy, name):
+    """And words are found in them, at once or after they are indexed."""
+    with Store.open(copy, "r") as store:
+        documents = list(store.iter())
+    CASES[name][0](copy)
+    target = copy.with_name("new")
+    done = binrag.repair(copy, target)
+    assert (done.n_saved, done.n_lost, binrag.verify(target)) == (len(documents), 0, [])
+    with Store.open(target) as store:
+        assert list(store.iter()) == documents
+        if name == "words":
+            WordsOracle().follow(store).check_words(store, "silver river 17")
+        store.index_words()
+        WordsOracle().follow(store).check_words(store, "silver river 17")
 
 
 def test_the_check_goes_on_where_sqlite_gives_up(copy, sound):

@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+from words_oracle import WordsOracle
 
 from binrag import InvalidFilter, InvalidInput, InvalidMetadata, ReadOnlyStore, Store
 from binrag.filters import matches, parse
@@ -26,6 +27,7 @@ FILTERS = [
     {"nothing": 1},
     {},
 ]
+QUERIES = ["stone", "river apple", "number 3 river", "the", "number 4000"]
 
 
 def metadata_of(i, rng):
@@ -44,7 +46,7 @@ def path(tmp_path):
     return tmp_path / "kb.binrag"
 
 
-def check(store, held, n_filters=3, k=12):
+def check(store, held, _=None, n_filters=3, k=12):
     """Some filters choose what the predicate does: by search, count and iter."""
     query = RNG.standard_normal(DIM).astype(np.float32)
     for where in random.sample(FILTERS, n_filters):
@@ -58,6 +60,20 @@ def check(store, held, n_filters=3, k=12):
         assert all(hit.metadata == held[hit.id] and hit.id in wanted for hit in hits)
 
 
+def text_of(name):
+    """Some words that many documents hold, and one that two do."""
+    i = int(name)
+    return f"number {i // 2} {'river ' * (i % 4)}{'stone ' * (i % 3 == 0)}{'apple' if i % 50 == 0 else ''}"
+
+
+def check_words(store, held, oracle):
+    """A filter chooses what the predicate does among those that hold a word, and among all by both legs."""
+    oracle.follow(store)
+    assert {document.id: document.metadata for document in oracle.documents} == held
+    vector = RNG.standard_normal(DIM).astype(np.float32)
+    oracle.check(store, random.choice(QUERIES), vector, k=12, where=random.choice(FILTERS))
+
+
 def check_order(store, held):
     """Filtered hits are those of the whole store that match, in its order, with its scores."""
     query = RNG.standard_normal(DIM).astype(np.float32)
@@ -68,49 +84,54 @@ def check_order(store, held):
         assert store.search(query, len(wanted) or 1, where=where) == wanted
 
 
-def test_filters_choose_what_the_predicate_does(path):
+@pytest.mark.parametrize("lexical", [None, "en"])
+def test_filters_choose_what_the_predicate_does(path, lexical):
+    """With an index of words: folded twice, and rows since."""
+    check_all = check_words if lexical else check
     rng = random.Random(2)
     random.seed(4)
     held = {str(i): metadata_of(i, rng) for i in range(N)}
-    ids = list(held)
-    with Store.open(path, "x", dim=DIM) as store, Store.open(path, "r") as other:
+    ids, oracle = list(held), WordsOracle()
+    with Store.open(path, "x", dim=DIM, lexical=lexical) as store, Store.open(path, "r") as other:
 
         def add(names):
-            metadata = [held[name] for name in names]
-            store.add(vectors=VECTORS[[int(n) for n in names]], ids=names, metadata=metadata, progress=False)
+            texts, metadata = [text_of(name) for name in names], [held[name] for name in names]
+            store.add(texts, vectors=VECTORS[[int(n) for n in names]], ids=names, metadata=metadata, progress=False)
 
         known = {}
         for first, stop in ((0, 3), (3, 4000), (4000, 4090), (4090, 4100), (4100, 8400), (8400, N)):
             add(ids[first:stop])
             known |= {name: held[name] for name in ids[first:stop]}
-            check(other, known)
+            check_all(other, known, oracle)
         # replaced: in full blocks, in the tail, and both at once
         for names in (ids[5:9], ids[-5:], [ids[1], ids[-1]]):
             for name in names:
                 held[name] = {"year": 2003, "lang": "xx"}
             add(names)
-        check(other, held)
+        check_all(other, held, oracle)
         for where in ({"year": 2003, "lang": "en"}, {"tags": {"$contains": "blue"}}):
             gone = [name for name in held if matches(parse(where), held[name])]
             assert store.delete(where=where) == len(gone) > 10
             for name in gone:
                 del held[name]
-            check(other, held)
+            check_all(other, held, oracle)
         for changed in (list(held)[:3], list(held)[-3:], list(held)[::200]):
             assert store.update_metadata({"year": 2000, "fresh": [1]}, changed, remove=["lang"]) == len(changed)
             for name in changed:
                 held[name] = {**held[name], "year": 2000, "fresh": [1]}
                 held[name].pop("lang", None)
-            check(other, held)
+            check_all(other, held, oracle)
         order = [document.id for document in other.iter()]
         chosen = [name for name in held if held[name].get("lang") == "fr"]
         assert store.update_metadata({"lang": "de"}, where={"lang": "fr"}, replace=True) == len(chosen) > 100
         held |= {name: {"lang": "de"} for name in chosen}
-        check(other, held)
+        check_all(other, held, oracle)
         check_order(other, held)
         assert [document.id for document in other.iter()] == order
     with Store.open(path, "r") as store:
-        check(store, held, len(FILTERS))
+        check(store, held, n_filters=len(FILTERS))
+        check_all(store, held, oracle)
+        assert oracle.n_folds == (2 if lexical else 0)
 
 
 def test_a_file_without_the_metadata_part_is_read_from_its_documents(path, monkeypatch):

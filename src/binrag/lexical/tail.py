@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from binrag.lexical.postings import MOST, Postings
 from binrag.lexical.vocabulary import Vocabulary
-from binrag.types import Int64
+from binrag.types import Int64, UInt64
 
 Numbers: TypeAlias = "array[int]"
 
@@ -31,12 +32,15 @@ class Tail:
         The row its first is: the rows of the fold.
     n_rows : int
         Rows in view, those without words included.
+    live : uint64 (≥ ceil(last row / 64),) or None
+        Bitmap of the rows, those before the first included, that count; the others are as if they held no words.
     """
 
     first_row: int
     n_rows: int = 0
     _lengths: Numbers = field(default_factory=_numbers, repr=False)
     _postings: dict[str, tuple[Numbers, Numbers]] = field(default_factory=dict, repr=False)
+    live: UInt64 | None = field(default=None, repr=False)
 
     def extended(self, rows: Iterable[Sequence[str] | None]) -> Tail:
         """Return a view of more rows; one thread at a time.
@@ -62,15 +66,15 @@ class Tail:
         """Return the rows in view with arrays of their own, as a newer view has written to the shared ones."""
         postings = {}
         for word in list(self._postings):
-            n = len(self.postings(word)[0])
+            rows, counts = self._postings[word]
+            n = int(np.searchsorted(_copy(rows), self.n_rows))
             if n:
-                rows, counts = self._postings[word]
                 postings[word] = (rows[:n], counts[:n])
         return Tail(self.first_row, self.n_rows, self._lengths[: self.n_rows], postings)
 
-    def until(self, n_rows: int) -> Tail:
-        """Return a view of the first `n_rows` of these rows."""
-        return self if n_rows == self.n_rows else Tail(self.first_row, n_rows, self._lengths, self._postings)
+    def until(self, n_rows: int, live: UInt64 | None = None) -> Tail:
+        """Return a view of the first `n_rows` of these rows, where only those count that are live."""
+        return Tail(self.first_row, n_rows, self._lengths, self._postings, live)
 
     def postings(self, word: str) -> tuple[Int64, Int64]:
         """Return the rows in view that hold a word, counted from `first_row`, and how often; int64 (n,) each."""
@@ -79,10 +83,12 @@ class Tail:
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
         rows = _copy(posting[0])
         n = int(np.searchsorted(rows, self.n_rows))
-        return rows[:n], _copy(posting[1][:n])
+        rows, counts = rows[:n], _copy(posting[1][:n])
+        is_live = self._are_live(rows)
+        return rows[is_live], counts[is_live]
 
     def inverted(self) -> Postings:
-        """Return all postings of the rows in view, counted from `first_row`; words may have none."""
+        """Return all postings of the rows in view, live or not, counted from `first_row`; words may have none."""
         words = sorted(self._postings)
         pairs = [self._postings[word] for word in words]
         parts = [rows[:] for rows, _ in pairs]
@@ -98,7 +104,13 @@ class Tail:
     @property
     def lengths(self) -> Int64:
         """How many words each row in view holds, int64 (n_rows,)."""
-        return _copy(self._lengths[: self.n_rows])
+        return _copy(self._lengths[: self.n_rows]) * self._are_live(np.arange(self.n_rows))
+
+    def _are_live(self, rows: Int64) -> npt.NDArray[np.bool_]:
+        if self.live is None:
+            return np.ones(len(rows), dtype=bool)
+        places = rows + self.first_row
+        return (self.live[places // 64] >> (places % 64).astype(np.uint64) & np.uint64(1)).astype(bool)
 
 
 def _copy(numbers: Numbers) -> Int64:

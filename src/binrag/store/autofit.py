@@ -124,7 +124,7 @@ def _fit(database: Database, encoder: CheckedEncoder, space: VectorSpace, progre
     binarizer, training = job.fit(kind, code_bytes)
     gains = training.recall_after >= training.recall_before + MARGIN
     outcome = _outcome(probed, training, n_documents, space.binarizer.code_bytes, gains)
-    with database.transaction() as writing:
+    with database.writing() as writing:
         current = VectorSpace.read(writing, space)
         if not is_due(writing, current):  # another handle was faster
             return
@@ -153,7 +153,7 @@ def _outcome(probed: Probe, training: Training, n_documents: int, sign_bytes: in
 def _give_up(database: Database, space: VectorSpace, error: Exception) -> None:
     """Say why the store stays on signs, and keep it from trying again at every commit."""
     outcome = f"failed, codes stay signs: {error}; train_binarizer() tries again"
-    with suppress(BinragError), database.transaction() as writing:
+    with suppress(BinragError), database.writing() as writing:
         if is_due(writing, VectorSpace.read(writing, space)):
             writing.put(AUTO_FIT, {"n_documents": writing.count(None), "outcome": outcome})
     _warn(f"{database.path}: the documents are stored, but fitting codes to their vectors {outcome}")

@@ -8,6 +8,7 @@ import numpy as np
 
 from binrag.indexes import FlatIndex
 from binrag.storage import Writing
+from binrag.storage.connect import translated
 from binrag.storage.renumbering import Renumbering
 from binrag.store.entries import entries_between, put_metadata
 from binrag.store.handle import Handle
@@ -22,7 +23,7 @@ def compact(handle: Handle, progress: Progress) -> Compaction:
     """Compact a store; see `Store.compact`."""
     database = handle.database
     before = database.file_bytes()
-    with database.transaction() as writing:
+    with database.transaction() as writing, translated(database.path):
         n_dropped, words = _renumber(writing, handle, progress)
     if words is not None:
         handle.words.take(words)

@@ -9,7 +9,7 @@ from binrag.errors import BinragError
 from binrag.lexical import LexicalIndex
 from binrag.storage.tables import place_of
 from binrag.storage.vectors import width_of
-from binrag.store.words import LEXICAL
+from binrag.store.words import LEXICAL, tokenizer_of
 from binrag.types import BLOCK, Finding
 
 if TYPE_CHECKING:
@@ -43,13 +43,16 @@ def sample_findings(check: Check, n_rows: int) -> Iterator[Finding]:
 
 
 def folded_findings(check: Check) -> Iterator[Finding]:
-    """Compare the folded index of words with its record."""
-    place, n_folded = f"part {LEXICAL!r}", check.map_of(LEXICAL).get("n_rows", 0)
+    """Compare the folded index of words with its record, if all of both could be read."""
+    place, record = f"part {LEXICAL!r}", check.map_of(LEXICAL)
+    is_damaged = any(found.endswith((place, f"meta record {LEXICAL!r}")) for found in check.damaged)
+    if is_damaged or not check.is_whole("blocks"):
+        return
+    n_folded = record.get("n_rows", 0)
     n_blocks = sum(part == LEXICAL for part, _ in check.blocks)
     blocks = [own for own in (check.data(LEXICAL, no) for no in range(n_blocks)) if own is not None]
     if len(blocks) < n_blocks:
-        if check.is_whole("blocks"):
-            yield Finding("missing", place, f"it has {n_blocks} blocks, and they are not the first ones")
+        yield Finding("missing", place, f"it has {n_blocks} blocks, and they are not the first ones")
         return
     if not blocks and not n_folded:
         return
@@ -60,3 +63,5 @@ def folded_findings(check: Check) -> Iterator[Finding]:
         return
     if index.n_rows != n_folded or n_folded > check.n_rows:
         yield Finding("count", place, f"it is of {index.n_rows} rows; its record says {n_folded!r:.50}")
+    elif index.tokenizer != tokenizer_of(record):
+        yield Finding("record", place, f"it is of words by {index.tokenizer}; its record says {record['language']!r}")

@@ -165,6 +165,7 @@ class Check:
                 except Exception as error:  # whatever a record that is none makes of the code that reads it
                     shown = f"{type(error).__name__}: {error}"
                     del self.records[key]
+                    self.damaged.add(f"meta record {key!r}")
                     yield Finding("record", f"meta record {key!r}", f"it cannot be understood: {shown}")
 
     def _take_head(self, record: Any) -> None:

@@ -170,7 +170,8 @@ def _pools(
 ) -> list[Pool]:
     """Return the best hits of queries, (text, vector) each, by the legs that are asked for."""
     space, index = snapshot.space, snapshot.index
-    view = None if asked.legs == "dense" else handle.words.view(reading)
+    live = None if index is None else index.live
+    view = None if asked.legs == "dense" else handle.words.view(reading, live)
     if index is None or space is None:
         return [Pool([], np.zeros((0, 1), np.float32)) for _ in queries]
     reach = Reach(asked.n_best, asked.n_candidates, handle.n_threads, allowed)

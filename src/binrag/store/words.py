@@ -12,7 +12,7 @@ from binrag.errors import CorruptStore, InvalidInput, UnsupportedMode
 from binrag.storage import Database, Reading, Writing
 from binrag.store.snapshot import liveness
 from binrag.threads import Mutex
-from binrag.types import Int64
+from binrag.types import Int64, UInt64
 
 if TYPE_CHECKING:  # few programs search by words
     from binrag.lexical import LexicalIndex, Tail, Tokenizer
@@ -98,9 +98,9 @@ class Loaded:
         words = words_between(reading, self.index.tokenizer, known, n_rows)
         return replace(self, tail=self.tail.extended(words))
 
-    def until(self, n_rows: int) -> tuple[LexicalIndex, Tail]:
+    def until(self, n_rows: int, live: UInt64 | None) -> tuple[LexicalIndex, Tail]:
         """Return the index and the tail of the first `n_rows` rows, for a search."""
-        tail = self.tail.until(n_rows - self.tail.first_row)
+        tail = self.tail.until(n_rows - self.tail.first_row, live)
         return (self.index if self.index.n_rows else self.index.unfolded(self.index.tokenizer, tail)), tail
 
     def folded(self, new_rows: Int64, n_rows: int) -> LexicalIndex:
@@ -127,8 +127,11 @@ class Words:
         self._loaded: Loaded | None = None
         self._mutex = Mutex()
 
-    def view(self, reading: Reading) -> tuple[LexicalIndex, Tail]:
+    def view(self, reading: Reading, live: UInt64 | None) -> tuple[LexicalIndex, Tail]:
         """Return the index as a transaction sees it, for a search.
+
+        Of the rows since the last fold, those that are not in the bitmap `live` do not count: which of them lived when
+        this handle cut them is nothing that another could know.
 
         Raises
         ------
@@ -136,7 +139,7 @@ class Words:
             If the store has no index of words.
         CorruptStore
         """
-        return self.loaded(reading).until(reading.head().n_rows)
+        return self.loaded(reading).until(reading.head().n_rows, live)
 
     def loaded(self, reading: Reading) -> Loaded:
         """Return the index of the rows that a transaction sees, maybe of more, loading what is newer than before.
@@ -227,7 +230,7 @@ def fold_if_due(database: Database, words: Words) -> None:
             return
         words.loaded(reading)
     folded = None
-    with database.transaction() as writing:
+    with database.writing() as writing:
         if is_due(writing):
             folded = fold(writing, writing.require(LEXICAL), words.loaded(writing))
     if folded is not None:
