@@ -127,7 +127,7 @@ class Words:
         self._loaded: Loaded | None = None
         self._mutex = Mutex()
 
-    def view(self, reading: Reading, live: UInt64 | None) -> tuple[LexicalIndex, Tail]:
+    def view(self, reading: Reading, live: UInt64 | None = None) -> tuple[LexicalIndex, Tail]:
         """Return the index as a transaction sees it, for a search.
 
         Of the rows since the last fold, those that are not in the bitmap `live` do not count: which of them lived when
