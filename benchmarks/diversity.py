@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import report
+from benchmarks.copies import changed_vectors
 from benchmarks.datasets import Dataset, load
 from benchmarks.metrics import judge
 from binrag.errors import BinragError, InvalidInput
@@ -50,11 +51,9 @@ class Found:
 
 def with_copies(corpus: Float32, cosine: float, seed: int) -> Float32:
     """Return unit vectors and `N_COPIES` near-copies of each, at about a cosine: float32 (6 n, dim), row by row."""
-    draw = np.random.default_rng(seed)
-    off = draw.standard_normal((len(corpus), N_COPIES, corpus.shape[1])).astype(np.float32)
-    off *= np.float32(np.sqrt(1 / cosine**2 - 1)) / np.linalg.norm(off, axis=2, keepdims=True)
-    found = np.concatenate([corpus[:, None], corpus[:, None] + off], axis=1).reshape(-1, corpus.shape[1])
-    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), dtype=np.float32)
+    each = np.repeat(corpus[:, None], N_COPIES, axis=1)
+    copies = changed_vectors(each, cosine, np.random.default_rng(seed))
+    return np.concatenate([corpus[:, None], copies], axis=1).reshape(-1, corpus.shape[1])
 
 
 def ways() -> dict[str, Diversity | None]:

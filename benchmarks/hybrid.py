@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import report
+from benchmarks.copies import changed_texts
 from benchmarks.datasets import Dataset, load
 from benchmarks.embeddings import cached_encoder
 from benchmarks.metrics import interval, judge, resampled_means
@@ -29,13 +30,12 @@ from binrag.errors import BinragError, InvalidInput
 from binrag.indexes import FlatIndex
 from binrag.lexical import LexicalIndex, Tail, Tokenizer
 from binrag.ranking import fusion
-from binrag.types import Candidates, Float32, Float64, Int64
+from binrag.types import Candidates, Float32, Float64, IdfCoverage, Int64, ReciprocalRank, WeightedSum
 
 DEPTH = 100
+COVERAGE = IdfCoverage()
 WEIGHTS = (0.1, 0.2, 0.3, 0.4)
 EXPONENTS = (2.0, 3.0, 4.0)
-NEW_SHARE = 0.1
-"""Share of a text's words that `--scale` replaces by words of other texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,30 +65,36 @@ class Legs:
 Ranking = Callable[[Legs], Int64]
 
 
-def by_coverage(legs: Legs, weight: float = fusion.WEIGHT, exponent: float = fusion.EXPONENT) -> Int64:
+def by_coverage(legs: Legs, how: IdfCoverage = COVERAGE) -> Int64:
     """Return the rows by `fusion.by_coverage`."""
     own = (legs.dense, legs.lexical, legs.rows, legs.dense_scores, legs.coverage)
-    return fusion.by_coverage(*own, weight=weight, exponent=exponent).candidates.rows
+    return fusion.by_coverage(*own, how).candidates.rows
 
 
 def by_spread(legs: Legs) -> Int64:
     """Return the rows by `fusion.by_coverage` with the dense leg's spread for the weight."""
-    return by_coverage(legs, fusion.spread(legs.dense))
+    return by_coverage(legs, IdfCoverage(fusion.spread(legs.dense)))
+
+
+def by(how: ReciprocalRank | WeightedSum) -> Ranking:
+    """Return what ranks rows by a fusion of ranks or scores."""
+    fuse: Any = fusion.by_ranks if isinstance(how, ReciprocalRank) else fusion.by_scores
+    return lambda legs: fuse(legs.dense, legs.lexical, how).candidates.rows
 
 
 CASES: dict[str, Ranking] = {
     "dense, float32": lambda legs: legs.exact.rows,
     "dense, signs and int8": lambda legs: legs.dense.rows,
     "lexical": lambda legs: legs.lexical.rows,
-    "hybrid, ranks": lambda legs: fusion.by_ranks(legs.dense, legs.lexical).candidates.rows,
-    "hybrid, min-max": lambda legs: fusion.by_scores(legs.dense, legs.lexical).candidates.rows,
-    "hybrid, min-max, 0.7 : 0.3": lambda legs: fusion.by_scores(legs.dense, legs.lexical, (0.7, 0.3)).candidates.rows,
-    "hybrid, z": lambda legs: fusion.by_scores(legs.dense, legs.lexical, scale="z").candidates.rows,
+    "hybrid, ranks": by(ReciprocalRank()),
+    "hybrid, min-max": by(WeightedSum()),
+    "hybrid, min-max, 0.7 : 0.3": by(WeightedSum((0.7, 0.3))),
+    "hybrid, z": by(WeightedSum(scale="z")),
     "hybrid, coverage": by_coverage,
     "hybrid, coverage × spread": by_spread,
 }
 DENSE, LEXICAL, DEFAULT = "dense, signs and int8", "lexical", "hybrid, coverage"
-SWEEP = {f"w = {w}, p = {p:g}": partial(by_coverage, weight=w, exponent=p) for p in EXPONENTS for w in WEIGHTS}
+SWEEP = {f"w = {w}, p = {p:g}": partial(by_coverage, how=IdfCoverage(w, p)) for p in EXPONENTS for w in WEIGHTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,18 +248,6 @@ class Scale:
     tail_milliseconds: tuple[float, float]
     tail_top10: float
     tail_shift: float
-
-
-def changed_texts(texts: Sequence[str], n: int) -> Iterator[str]:
-    """Yield n texts: the data's own, in order and again, a tenth of the words of each replaced by some of another."""
-    rng = np.random.default_rng(0)
-    words = [text.split() for text in texts]
-    for i in range(n):
-        own, other = list(words[i % len(words)]), words[int(rng.integers(len(words)))]
-        if i >= len(words) and own and other:
-            for place, pick in zip(*rng.random((2, max(1, int(NEW_SHARE * len(own))))), strict=True):
-                own[int(place * len(own))] = other[int(pick * len(other))]
-        yield " ".join(own)
 
 
 def measure_scale(texts: Sequence[str], queries: Sequence[str], n: int) -> Scale:

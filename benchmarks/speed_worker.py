@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import resource
 import select
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from benchmarks import report
 from benchmarks.speed_data import Rows
 from benchmarks.speed_engines import Contender, Engine
 from binrag.errors import BinragError
@@ -145,11 +145,7 @@ class Server:
         start = time.perf_counter()
         self.engine.build(rows, folder)
         seconds = time.perf_counter() - start
-        unit = 1 if sys.platform == "darwin" else 1024
-        return {
-            "build_s": seconds,
-            "build_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
-        }
+        return {"build_s": seconds, "build_peak_bytes": report.peak_bytes()}
 
     def open(self, folder: Path, rows: Rows, threads: int, queries: Path, point: dict[str, Any]) -> dict[str, Any]:
         """Open what was built and ask the first query; return the milliseconds and the memory."""

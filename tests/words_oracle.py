@@ -3,10 +3,10 @@
 import pytest
 import reference
 
-from binrag import ALL_TENANTS
+from binrag import ALL_TENANTS, IdfCoverage
 from binrag.filters import matches, parse
 from binrag.lexical import Tokenizer
-from binrag.ranking.fusion import EXPONENT, WEIGHT
+from binrag.ranking.fusion import WEIGHT
 from binrag.store.words import LEXICAL
 
 EN = Tokenizer("en")
@@ -70,7 +70,7 @@ class WordsOracle:
         """What a text adds to the dense score of each row."""
         counted = self.words if self._folded is None else self._folded
         covered = reference.covered([*counted, *self.words], EN.words(query), len(counted))[len(counted) :]
-        return [WEIGHT * share**EXPONENT for share in covered]
+        return [WEIGHT * share ** IdfCoverage().exponent for share in covered]
 
     def check_words(self, store, query, k=10, **options):
         """The hits by words are the k best of those that hold one, to the bit; returns them."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -145,6 +146,116 @@ class Rerank:
             raise InvalidInput(f"n_pool is {self.n_pool!r}, expected an integer of at least 1")
 
 
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """How the rows of both legs are brought into one order: `IdfCoverage`, `ReciprocalRank` or `WeightedSum`."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdfCoverage(Fusion):
+    """The dense score, raised as far as a document holds the query's words: dense + weight · coverage ** exponent.
+
+    See `binrag.ranking.fusion.by_coverage`. A score does not depend on what else was found.
+
+    Parameters
+    ----------
+    weight : float, optional
+        What all of the query's words add to a score, in its own unit; at least 0. By default 0.2 of a cosine, and
+        where scores are inner products, by how much the first of the dense leg is ahead of the hundredth.
+    exponent : float
+        Above zero: the larger, the less a part of the words counts.
+
+    Raises
+    ------
+    InvalidInput
+        A number out of its range.
+    """
+
+    weight: float | None = None
+    exponent: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.weight is not None and not (_is_number(self.weight) and self.weight >= 0):
+            raise InvalidInput(f"weight is {self.weight!r}, expected a number of at least 0, or None")
+        if not (_is_number(self.exponent) and self.exponent > 0):
+            raise InvalidInput(f"exponent is {self.exponent!r}, expected a number above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class ReciprocalRank(Fusion):
+    """Reciprocal ranks: Σ weight / (rank_constant + rank) over the legs that found a document.
+
+    See `binrag.ranking.fusion.by_ranks`.
+
+    Parameters
+    ----------
+    weights : (float, float)
+        Of the dense and the lexical leg: at least 0, not both 0.
+    rank_constant : float
+        Above zero: the larger, the less the first places count for themselves.
+
+    Raises
+    ------
+    InvalidInput
+        A number out of its range.
+    """
+
+    weights: tuple[float, float] = (1.0, 1.0)
+    rank_constant: float = 60.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", _checked_weights(self.weights))
+        if not (_is_number(self.rank_constant) and self.rank_constant > 0):
+            raise InvalidInput(f"rank_constant is {self.rank_constant!r}, expected a number above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedSum(Fusion):
+    """The weighted sum of the legs' scores, each leg's brought to one scale by what it found for the query.
+
+    See `binrag.ranking.fusion.by_scores`.
+
+    Parameters
+    ----------
+    weights : (float, float)
+        Of the dense and the lexical leg: at least 0, not both 0.
+    scale : "min-max" or "z"
+        From 0, the leg's lowest score, to 1, its highest; or by mean and standard deviation.
+
+    Raises
+    ------
+    InvalidInput
+        A number out of its range, or another scale.
+    """
+
+    weights: tuple[float, float] = (0.5, 0.5)
+    scale: Literal["min-max", "z"] = "min-max"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", _checked_weights(self.weights))
+        if self.scale not in ("min-max", "z"):
+            raise InvalidInput(f"scale is {self.scale!r}, expected 'min-max' or 'z'")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _checked_weights(weights: Any) -> tuple[float, float]:
+    """Return the weights of the dense and the lexical leg.
+
+    Raises
+    ------
+    InvalidInput
+    """
+    found = tuple(weights) if isinstance(weights, Iterable) else ()
+    if len(found) != 2 or not all(_is_number(weight) and weight >= 0 for weight in found) or not any(found):
+        raise InvalidInput(
+            f"weights is {weights!r}, expected two numbers, of the dense and the lexical leg, at least 0 and not both 0"
+        )
+    return float(found[0]), float(found[1])
+
+
 GROUP = 16
 """Rows whose scan words are interleaved."""
 
@@ -175,6 +286,22 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class LegScore:
+    """What one leg of a search says of a document.
+
+    Attributes
+    ----------
+    rank : int or None
+        Its place among what the leg found, from 1; None where the leg did not find it.
+    score : float or None
+        Its score by the leg; None where that is not known.
+    """
+
+    rank: int | None
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One answer of a search.
 
@@ -184,13 +311,19 @@ class Hit:
         The document's id.
     score : float
         Estimated similarity of query and document, higher is better: the cosine in [-1, 1], or the inner
-        product where the encoder declares ``similarity="dot"``.
+        product where the encoder declares ``similarity="dot"``. By words, the BM25 score; by both legs, what the
+        fusion makes of theirs; after a reranker, its score.
     text : str or None
         The document's text.
     metadata : dict
         The document's metadata.
     tenant : str or None
         Whose document it is; None for the unnamed tenant.
+    relevance : float or None
+        The score on a scale from 0, the least that a document could have for the query, to 1, the most; None where
+        there is no least or most. ``docs/hybrid.md`` says what these are.
+    legs : dict of LegScore, or None
+        What each leg says of it, by ``"dense"`` and ``"lexical"``, where a search was asked to `explain`.
     """
 
     id: str
@@ -198,6 +331,8 @@ class Hit:
     text: str | None
     metadata: Metadata = field(default_factory=dict)
     tenant: str | None = None
+    relevance: float | None = field(default=None, compare=False)
+    legs: dict[str, LegScore] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

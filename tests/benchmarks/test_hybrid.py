@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import datasets, hybrid
+from benchmarks import copies, datasets, hybrid
 
 TEXTS = [
     f"{noun} {verb} {place}"
@@ -72,7 +72,7 @@ def test_scale_folds_and_searches(folder, tmp_path, capsys):
     assert result["n_rows"] == 60
     assert 0 < result["tail_top10"] <= 1
     assert 0 < result["tail_shift"] < 1
-    texts = list(hybrid.changed_texts(TEXTS, 60))
+    texts = list(copies.changed_texts(TEXTS, 60))
     assert texts[: len(TEXTS)] == TEXTS
     assert len(set(texts)) > len(TEXTS)
 

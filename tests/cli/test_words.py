@@ -43,3 +43,27 @@ def test_or_be_given_them_later(run, texts):
     assert "the words of 3 documents" in run("words", "kb.binrag")[1]
     assert ids(run, "the", "--legs", "lexical") == []
     assert run("verify", "kb.binrag")[0] == 0
+
+
+def test_how_both_are_brought_together_can_be_chosen_and_shown(run, texts):
+    assert run("add", "kb.binrag", texts, "--quiet", "--lexical", "en")[0] == 0
+    hybrid = ("silver", "--legs", "hybrid", "--encoder", "unused")
+    code, _, err = run("search", "kb.binrag", "silver", "--fusion", "ranks")
+    assert code == 1, err
+    assert "fusion is of both legs" in err
+    for weights in (("-1", "1"), ("0", "0")):
+        code, _, err = run("search", "kb.binrag", *hybrid, "--fusion", "ranks", "--weights", *weights)
+        assert code == 1, err
+        assert "expected two numbers" in err
+    code, _, err = run("search", "kb.binrag", *hybrid, "--weights", "1", "1")
+    assert code == 1, err
+    assert "--weights is for --fusion ranks, min-max or z" in err
+    code, out, err = run(
+        "search", "kb.binrag", "silver", "--legs", "lexical", "--explain", "--json", "--diversity", "mmr"
+    )
+    assert code == 0, err
+    first = json.loads(out)[0]
+    assert first["legs"] == {"lexical": {"rank": 1, "score": first["score"]}}
+    assert 0 < first["relevance"] < 1
+    code, out, err = run("search", "kb.binrag", "silver", "--legs", "lexical", "--explain")
+    assert f"lexical #1 {first['score']:.3f}" in out

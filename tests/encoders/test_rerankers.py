@@ -32,6 +32,7 @@ def test_what_can_be_a_reranker():
     own = Own()
     assert resolve_reranker(own) is own
     assert isinstance(resolve_reranker("name"), CrossEncoderReranker)
+    assert resolve_reranker("name") is resolve_reranker("name")  # loaded once
     assert isinstance(resolve_reranker(count), FunctionReranker)
     assert reranked_scores(own, "a", []).tolist() == []
     with pytest.raises(InvalidInput, match="the reranker is a int, expected"):

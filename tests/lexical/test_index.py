@@ -303,8 +303,8 @@ def test_rows_that_could_not_be_read_leave_a_tail_as_it_was(index):
     assert np.flatnonzero(scores[index.n_rows :]).tolist() == [0, 2]
 
 
-def test_a_fold_is_due_after_a_tenth_and_some_thousands():
-    due = [(0, 4095, False), (0, 4096, True), (40_000, 4096, True), (1_000_000, 99_999, False), (10**6, 10**5, True)]
+def test_a_fold_is_due_after_three_percent_and_some_thousands():
+    due = [(0, 4095, False), (0, 4096, True), (40_000, 4096, True), (1_000_000, 31_249, False), (10**6, 31_250, True)]
     assert [needs_fold(n_folded, n_tail) for n_folded, n_tail, _ in due] == [is_due for *_, is_due in due]
 
 

@@ -6,7 +6,7 @@ import reference
 
 from binrag.errors import InvalidInput
 from binrag.ranking import fusion
-from binrag.types import Candidates
+from binrag.types import Candidates, IdfCoverage, ReciprocalRank, WeightedSum
 
 
 def legs_of(seed):
@@ -40,8 +40,8 @@ def check(fused, legs, expected):
 def test_reciprocal_ranks(seed):
     legs = legs_of(seed)
     rows = [leg.rows.tolist() for leg in legs]
-    check(fusion.by_ranks(*legs), legs, reference.reciprocal_ranks(rows, (1, 1), 60))
-    check(fusion.by_ranks(*legs, (0.3, 2), 5), legs, reference.reciprocal_ranks(rows, (0.3, 2), 5))
+    check(fusion.by_ranks(*legs, ReciprocalRank()), legs, reference.reciprocal_ranks(rows, (1, 1), 60))
+    check(fusion.by_ranks(*legs, ReciprocalRank((0.3, 2), 5)), legs, reference.reciprocal_ranks(rows, (0.3, 2), 5))
 
 
 @pytest.mark.parametrize("scale", ["min-max", "z"])
@@ -49,7 +49,7 @@ def test_reciprocal_ranks(seed):
 def test_weighted_scores(seed, scale):
     legs = legs_of(seed)
     for weights in ((0.5, 0.5), (1, 0), (0.25, 0.5)):
-        fused = fusion.by_scores(*legs, weights, scale)
+        fused = fusion.by_scores(*legs, WeightedSum(weights, scale))
         expected = {row: score for score, row in reference.weighted_scores(list(map(as_dict, legs)), weights, scale)}
         assert {row: pytest.approx(score, abs=1e-12) for row, score in expected.items()} == as_dict(fused.candidates)
         order = np.lexsort((fused.candidates.rows, -fused.candidates.scores))
@@ -65,7 +65,7 @@ def test_coverage(seed):
     coverage = np.round(rng.random(len(rows)), 1)
     dense = np.array([as_dict(legs[0]).get(row, -0.5) for row in rows.tolist()])
     for weight, exponent in ((0.2, 3.0), (0.0, 1.0), (2, 0.5)):
-        fused = fusion.by_coverage(*legs, rows, dense, coverage, weight=weight, exponent=exponent)
+        fused = fusion.by_coverage(*legs, rows, dense, coverage, IdfCoverage(weight, exponent))
         scores = [d + weight * c**exponent for d, c in zip(dense.tolist(), coverage.tolist(), strict=True)]
         check(fused, legs, reference.best_first(scores, rows.tolist()))
         of = dict(zip(rows.tolist(), dense.tolist(), strict=True))
@@ -74,38 +74,47 @@ def test_coverage(seed):
 
 def test_a_leg_that_found_a_row_leaves_the_other_score_open():
     dense, lexical = Candidates(np.array([4]), np.array([0.5])), Candidates(np.array([2]), np.array([7.0]))
-    fused = fusion.by_ranks(dense, lexical)
+    fused = fusion.by_ranks(dense, lexical, ReciprocalRank())
     assert fused.candidates.rows.tolist() == [2, 4]
     assert fused.ranks.tolist() == [[0, 1], [1, 0]]
     assert np.array_equal(fused.scores, [[np.nan, 7.0], [0.5, np.nan]], equal_nan=True)
-    assert fused.top(1).candidates.rows.tolist() == [2]
-    assert fused.top(1).ranks.shape == fused.top(1).scores.shape == (1, 2)
 
 
-@pytest.mark.parametrize("weights", [(-0.1, 1), (0, 0), (1,), (float("nan"), 1), (float("inf"), 1)])
+@pytest.mark.parametrize("weights", [(-0.1, 1), (0, 0), (1,), (1, 1, 1), (float("nan"), 1), (float("inf"), 1), "ab", 1])
 def test_weights_without_a_meaning_are_refused(weights):
-    for fuse in (fusion.by_ranks, fusion.by_scores):
-        with pytest.raises(InvalidInput, match="the weights are"):
-            fuse(*legs_of(1), weights)
+    for kind in (ReciprocalRank, WeightedSum):
+        with pytest.raises(InvalidInput, match=r"weights is .*, expected two numbers"):
+            kind(weights)
 
 
-def test_other_settings_without_a_meaning_are_refused():
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ReciprocalRank(rank_constant=0), "rank_constant is 0"),
+        (lambda: ReciprocalRank(rank_constant=True), "rank_constant is True"),
+        (lambda: WeightedSum(scale="sum"), "scale is 'sum'"),
+        (lambda: IdfCoverage(-1), "weight is -1"),
+        (lambda: IdfCoverage(float("nan")), "weight is nan"),
+        (lambda: IdfCoverage("1"), "weight is '1'"),
+        (lambda: IdfCoverage(1, 0), "exponent is 0"),
+    ],
+)
+def test_other_settings_without_a_meaning_are_refused(make, message):
+    with pytest.raises(InvalidInput, match=message):
+        make()
+
+
+def test_scores_that_are_not_of_the_rows_of_both_legs_are_refused():
     legs = legs_of(1)
     rows = fusion.union(*legs)
     zeros = np.zeros(len(rows))
-    with pytest.raises(InvalidInput, match="rank_constant is 0"):
-        fusion.by_ranks(*legs, rank_constant=0)
-    with pytest.raises(InvalidInput, match="the scale is 'sum'"):
-        fusion.by_scores(*legs, scale="sum")
-    for weight, exponent in ((-1, 1), (1, 0), (float("nan"), 1)):
-        with pytest.raises(InvalidInput, match="weight is"):
-            fusion.by_coverage(*legs, rows, zeros, zeros, weight=weight, exponent=exponent)
     with pytest.raises(ValueError, match="expected those of"):
-        fusion.by_coverage(*legs, rows[1:], zeros[1:], zeros[1:])
+        fusion.by_coverage(*legs, rows[1:], zeros[1:], zeros[1:], IdfCoverage())
 
 
-def test_the_spread_is_of_the_first_rows():
-    leg = Candidates(np.arange(4), np.array([0.9, 0.8, 0.5, 0.1]))
-    assert fusion.spread(leg, 3) == pytest.approx(0.4)
-    assert fusion.spread(leg) == pytest.approx(0.8)
-    assert fusion.spread(Candidates(np.zeros(0, np.int64), np.zeros(0))) == 0
+def test_coverage_without_a_weight_has_that_for_cosines():
+    legs = legs_of(1)
+    rows = fusion.union(*legs)
+    own = (*legs, rows, np.zeros(len(rows)), np.ones(len(rows)))
+    fused = fusion.by_coverage(*own, IdfCoverage())
+    assert set(fused.candidates.scores.tolist()) == {fusion.WEIGHT} == {0.2}

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from binrag.errors import CorruptStore, InvalidMetadata
-from binrag.storage.records import check, checksum, pack, pack_metadata, unpack
+from binrag.storage.records import check, check_vectors, checksum, pack, pack_metadata, unpack
 
 
 def round_trip(value):
@@ -242,6 +242,35 @@ def test_every_flipped_bit_is_seen(data, draw):
         check(stored, "meta", "here", "x", bytes(flipped))
     with pytest.raises(CorruptStore, match="here"):
         check(stored, "meta", "here", "y", data)
+
+
+@pytest.mark.parametrize("blobs", [[b"abcd", b"efgh", b"ijkl"], [b"abcd", b"", b"ijklm"], []])
+def test_sound_vectors_pass(blobs):
+    rows = [7, 2**62, 3][: len(blobs)]
+    check_vectors(rows, blobs, list(map(checksum, rows, blobs)))
+
+
+SUM = checksum(9, b"efgh")
+
+
+@pytest.mark.parametrize(
+    ("row", "blob", "expected"),
+    [
+        (9, b"efgi", SUM),
+        (9, b"efgh", SUM + 1),
+        (9, b"efgh", None),
+        (9, b"efgh", str(SUM)),
+        (9, "efgh", SUM),
+        (9, None, SUM),
+        (9, b"efg", SUM),
+        (8, b"efgh", SUM),
+    ],
+)
+def test_the_vector_that_is_damaged_is_named(row, blob, expected):
+    rows, blobs = [7, row, 3], [b"abcd", blob, b"ijkl"]
+    sums = [checksum(7, b"abcd"), expected, checksum(3, b"ijkl")]
+    with pytest.raises(CorruptStore, match=f"checksum mismatch in vector of row {row}:"):
+        check_vectors(rows, blobs, sums)
 
 
 @given(st.lists(st.text() | st.binary() | st.integers(-(2**63), 2**63 - 1) | st.none(), max_size=4))

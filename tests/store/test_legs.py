@@ -19,7 +19,7 @@ from binrag import (
     UnsupportedMode,
 )
 from binrag.lexical import LexicalIndex, Tokenizer
-from binrag.ranking.fusion import EXPONENT, WEIGHT
+from binrag.ranking.fusion import WEIGHT
 from binrag.storage import Writing
 from binrag.store import words
 
@@ -71,7 +71,7 @@ def test_both_legs_give_the_vectors_score_raised_by_the_words(store):
     for query in QUERIES:
         dense = {hit.id: hit.score for hit in store.search(query, k=60, n_candidates=1000)}
         covered = dict(zip(IDS, scratch(TEXTS, query)[1], strict=True))
-        expected = {id_: score + WEIGHT * covered[id_] ** EXPONENT for id_, score in dense.items()}
+        expected = {id_: score + WEIGHT * covered[id_] ** 3 for id_, score in dense.items()}
         hits = store.search(query, k=60, legs="hybrid", n_candidates=1000)
         assert {hit.id: hit.score for hit in hits} == pytest.approx(expected, abs=1e-6)
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)

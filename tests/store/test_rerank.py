@@ -34,6 +34,14 @@ def test_the_best_hits_are_ordered_by_the_reranker(store):
     assert len(store.search("silver river", k=30, rerank=Rerank(number, 10))) == 30
 
 
+def test_diversity_chooses_from_its_own_pool_of_the_reranked(store):
+    first = ids_of(store.search("silver river", k=8, rerank=Rerank(number, 40)))
+    for kind in (Mmr, Coverage):
+        found = store.search("silver river", k=6, rerank=Rerank(number, 40), diversity=kind(1.0, n_pool=8))
+        assert set(ids_of(found)) <= set(first)
+        assert len(found) == 6
+
+
 def test_ties_stay_in_the_order_of_the_search(store):
     found = store.search("silver river", k=20, rerank=lambda query, texts: np.zeros(len(texts)))
     assert ids_of(found) == ids_of(store.search("silver river", k=20))

@@ -9,19 +9,23 @@ from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, Callba
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
-from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation
+from pydantic import ConfigDict, Field, InstanceOf, PrivateAttr, SkipValidation, field_validator
 
-from binrag import InvalidInput, Store, Tenant
+from binrag import Fusion, InvalidInput, Rerank, Store, Tenant
+from langchain_binrag.asking import Legs, check_legs
 from langchain_binrag.filters import FilterLike
 from langchain_binrag.vectorstores import BinragVectorStore
 
 SearchType: TypeAlias = Literal["similarity", "similarity_score_threshold", "mmr"]
 
-_ONLY_FOR: dict[str, SearchType] = {
-    "score_threshold": "similarity_score_threshold",
-    "fetch_k": "mmr",
-    "lambda_mult": "mmr",
+_ONLY_FOR: dict[str, tuple[SearchType, ...]] = {
+    "score_threshold": ("similarity_score_threshold",),
+    "min_score": ("similarity", "mmr"),
+    "fetch_k": ("mmr",),
+    "lambda_mult": ("mmr",),
 }
+
+_OWN = (*_ONLY_FOR, "legs", "fusion", "rerank")
 
 
 class BinragRetriever(BaseRetriever):
@@ -52,6 +56,15 @@ class BinragRetriever(BaseRetriever):
         For "similarity_score_threshold", which needs it: the least relevance, in [0, 1].
     fetch_k, lambda_mult : int, float, optional
         For "mmr": as in `BinragVectorStore.max_marginal_relevance_search`.
+    legs : "dense", "lexical" or "hybrid"
+        What documents are found by: vectors, words, or both. Words need a store made with ``lexical="en"`` or
+        ``"any"``, or `binrag.Store.index_words`; and by words alone no embedding or encoder.
+    fusion : Fusion, optional
+        For "hybrid": how both legs are brought into one order, as in `binrag.Store.search`.
+    rerank : Rerank, str, CrossEncoder, Reranker or callable, optional
+        What orders the best hits at last, as in `binrag.Store.search`; a model given by name is loaded in each call.
+    min_score : float, optional
+        The least score, not for "similarity_score_threshold", which has the least relevance.
     tenant : str, optional
         The only tenant whose documents are found. By default each call may name one.
 
@@ -74,13 +87,28 @@ class BinragRetriever(BaseRetriever):
     score_threshold: float | None = Field(default=None, ge=0, le=1)
     fetch_k: int | None = Field(default=None, ge=1)
     lambda_mult: float | None = Field(default=None, ge=0, le=1)
+    legs: Legs = "dense"
+    fusion: InstanceOf[Fusion] | None = None
+    rerank: Any = None
+    min_score: float | None = Field(default=None, allow_inf_nan=False)
 
     _vectorstore: BinragVectorStore = PrivateAttr()
 
+    @field_validator("rerank")
+    @classmethod
+    def _check_rerank(cls, rerank: Any) -> Any:
+        is_named = rerank is None or isinstance(rerank, (str, Path, Rerank))
+        if not (is_named or callable(rerank) or hasattr(rerank, "rerank") or hasattr(rerank, "predict")):
+            raise InvalidInput(
+                f"rerank is {rerank!r}, expected a binrag.Rerank, a model or its name, an object with rerank(query, "
+                "texts), or a function of these two"
+            )
+        return rerank
+
     def model_post_init(self, context: Any, /) -> None:
         """Open the store."""
-        self._asked({name: getattr(self, name) for name in _ONLY_FOR})
-        options = {} if self.path is None else {"mode": "r"}
+        self._asked({name: getattr(self, name) for name in _OWN})
+        options: dict[str, Any] = {} if self.path is None else {"mode": "r"}
         self._vectorstore = BinragVectorStore(
             self.path, self.embedding, encoder=self.encoder, store=self.store, tenant=self.tenant, **options
         )
@@ -108,9 +136,21 @@ class BinragRetriever(BaseRetriever):
         score_threshold: float | None = None,
         fetch_k: int | None = None,
         lambda_mult: float | None = None,
+        legs: Legs | None = None,
+        fusion: Fusion | None = None,
+        rerank: Any = None,
+        min_score: float | None = None,
         tenant: Tenant = None,
     ) -> list[Document]:
-        own = {"score_threshold": score_threshold, "fetch_k": fetch_k, "lambda_mult": lambda_mult}
+        own = {
+            "score_threshold": score_threshold,
+            "min_score": min_score,
+            "fetch_k": fetch_k,
+            "lambda_mult": lambda_mult,
+            "legs": legs,
+            "fusion": fusion,
+            "rerank": rerank,
+        }
         search_type, options = self._asked(own, search_type, k, where)
         return self._vectorstore.search(query, search_type, tenant=tenant, **options)
 
@@ -125,9 +165,21 @@ class BinragRetriever(BaseRetriever):
         score_threshold: float | None = None,
         fetch_k: int | None = None,
         lambda_mult: float | None = None,
+        legs: Legs | None = None,
+        fusion: Fusion | None = None,
+        rerank: Any = None,
+        min_score: float | None = None,
         tenant: Tenant = None,
     ) -> list[Document]:
-        own = {"score_threshold": score_threshold, "fetch_k": fetch_k, "lambda_mult": lambda_mult}
+        own = {
+            "score_threshold": score_threshold,
+            "min_score": min_score,
+            "fetch_k": fetch_k,
+            "lambda_mult": lambda_mult,
+            "legs": legs,
+            "fusion": fusion,
+            "rerank": rerank,
+        }
         search_type, options = self._asked(own, search_type, k, where)
         return await self._vectorstore.asearch(query, search_type, tenant=tenant, **options)
 
@@ -138,21 +190,26 @@ class BinragRetriever(BaseRetriever):
         k: int | None = None,
         where: FilterLike = None,
     ) -> tuple[SearchType, dict[str, Any]]:
-        """Return the type of a search and its arguments; `own` are those that only one type has.
+        """Return the type of a search and its arguments; `own` are those that replace the retriever's, or None.
 
         Raises
         ------
         InvalidInput
-            One of another type was given, or the threshold of "similarity_score_threshold" was not, or is none.
+            One of another type, or a fusion of one leg, was given; or the threshold of "similarity_score_threshold"
+            was not, or is none.
         """
         search_type = search_type or self.search_type
+        legs = self.legs if own["legs"] is None else own["legs"]
+        check_legs(legs, own["fusion"])
         for name, only_for in _ONLY_FOR.items():
-            if own[name] is not None and search_type != only_for:
-                raise InvalidInput(f"got {name}, which is for search_type={only_for!r} and not for {search_type!r}")
+            if own[name] is not None and search_type not in only_for:
+                types = " or ".join(repr(each) for each in only_for)
+                raise InvalidInput(f"got {name}, which is for search_type={types} and not for {search_type!r}")
         options: dict[str, Any] = {"k": self.k if k is None else k, "filter": self.where if where is None else where}
         for name, value in own.items():
             value = getattr(self, name) if value is None else value
-            if _ONLY_FOR[name] == search_type and value is not None:
+            is_for = legs == "hybrid" if name == "fusion" else search_type in _ONLY_FOR.get(name, (search_type,))
+            if is_for and value is not None:
                 options[name] = value
         if search_type == "similarity_score_threshold" and not 0 <= options.get("score_threshold", -1) <= 1:
             given = options.get("score_threshold")

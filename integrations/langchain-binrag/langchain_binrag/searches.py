@@ -9,11 +9,9 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import run_in_executor
 from langchain_core.vectorstores import VectorStore
 
-from binrag import InvalidInput, Mmr, Store, UnsupportedMode
-from langchain_binrag.documents import document_of
+from binrag import Fusion, Hit, InvalidInput, Mmr, Store, UnsupportedMode
+from langchain_binrag.asking import Legs, Scored, documents_of, mmr_of, options_of, reads_text, relevant, scored
 from langchain_binrag.filters import FilterLike, conditions
-
-Scored = list[tuple[Document, float]]
 
 Vector: TypeAlias = list[float] | list[list[float]]
 """A query's vector; in a store of token vectors, those of its tokens."""
@@ -25,7 +23,8 @@ class SearchedVectorStore(VectorStore, ABC):
     store: Store
     _embedding: Embeddings | None
     _tenant: str | None
-    _similarity: str | None
+    _legs: Legs
+    _fusion: Fusion | None
     _is_checked: bool
     """Whether a text search has compared the embedding model with the recorded one."""
 
@@ -44,16 +43,19 @@ class SearchedVectorStore(VectorStore, ABC):
             function from a `Document` to a bool, for which every document is read. It is decided before any is
             compared with the query.
         **kwargs
-            ``tenant``, as in `add_texts`, or ``binrag.ALL_TENANTS``; ``n_candidates`` of `binrag.Store.search`; and no
-            other.
+            ``tenant``, as in `add_texts`, or ``binrag.ALL_TENANTS``; ``legs`` and ``fusion``, by default the vector
+            store's; ``rerank``, ``min_score``, ``n_candidates`` and ``text``, all as in `binrag.Store.search`; and no
+            other. With ``legs="lexical"`` the embedding is not called.
 
         Raises
         ------
         ValueError
             An empty query, `k` below 1, a filter without meaning, an argument that is not supported; no embedding, or
             another one than the store was made with.
+        UnsupportedMode
+            Words are looked for in a store that has no index of them: see ``lexical`` of `BinragVectorStore`.
         """
-        return _documents(self._search(query, k, filter, kwargs))
+        return documents_of(self._search(query, k, filter, kwargs))
 
     def similarity_search_with_score(
         self, query: str | Vector, k: int = 4, filter: FilterLike = None, **kwargs: Any
@@ -61,21 +63,25 @@ class SearchedVectorStore(VectorStore, ABC):
         """As `similarity_search`, with scores: cosines, or inner products where the encoder declares these.
 
         Higher is better. The query may also be a vector. In a store of token vectors a score is the mean over the
-        query's tokens of the largest with any of the document's.
+        query's tokens of the largest with any of the document's. By words, by both legs and after a reranker scores
+        are those of `binrag.Hit`.
         """
-        return self._search(query, k, filter, kwargs)
+        return scored(self._search(query, k, filter, kwargs))
 
     def similarity_search_by_vector(
         self, embedding: Vector, k: int = 4, filter: FilterLike = None, **kwargs: Any
     ) -> list[Document]:
-        """As `similarity_search`, for a vector of the store's dimension, or a list of token vectors."""
-        return _documents(self._search(embedding, k, filter, kwargs))
+        """As `similarity_search`, for a vector of the store's dimension, or a list of token vectors.
+
+        Words and rerankers read a text: without the query's as ``text=…`` they are refused.
+        """
+        return documents_of(self._search(embedding, k, filter, kwargs))
 
     def similarity_search_with_score_by_vector(
         self, embedding: Vector, k: int = 4, filter: FilterLike = None, **kwargs: Any
     ) -> Scored:
         """As `similarity_search_with_score`, for a vector of the store's dimension."""
-        return self._search(embedding, k, filter, kwargs)
+        return scored(self._search(embedding, k, filter, kwargs))
 
     def max_marginal_relevance_search(
         self,
@@ -102,7 +108,7 @@ class SearchedVectorStore(VectorStore, ABC):
         ValueError
             As `similarity_search`; `lambda_mult` outside [0, 1], `fetch_k` below 1.
         """
-        return _documents(self._search(query, k, filter, kwargs, _mmr(k, fetch_k, lambda_mult)))
+        return documents_of(self._search(query, k, filter, kwargs, mmr_of(k, fetch_k, lambda_mult)))
 
     def max_marginal_relevance_search_by_vector(
         self,
@@ -114,31 +120,31 @@ class SearchedVectorStore(VectorStore, ABC):
         **kwargs: Any,
     ) -> list[Document]:
         """As `max_marginal_relevance_search`, for a vector of the store's dimension."""
-        return _documents(self._search(embedding, k, filter, kwargs, _mmr(k, fetch_k, lambda_mult)))
+        return documents_of(self._search(embedding, k, filter, kwargs, mmr_of(k, fetch_k, lambda_mult)))
 
     async def asimilarity_search(
         self, query: str, k: int = 4, filter: FilterLike = None, **kwargs: Any
     ) -> list[Document]:
         """As `similarity_search`; the embedding's own ``aembed_query`` is awaited, if it has one."""
-        return _documents(await self._asearch(query, k, filter, kwargs))
+        return documents_of(await self._asearch(query, k, filter, kwargs))
 
     async def asimilarity_search_with_score(
         self, query: str | Vector, k: int = 4, filter: FilterLike = None, **kwargs: Any
     ) -> Scored:
         """As `similarity_search_with_score`."""
-        return await self._asearch(query, k, filter, kwargs)
+        return scored(await self._asearch(query, k, filter, kwargs))
 
     async def asimilarity_search_by_vector(
         self, embedding: Vector, k: int = 4, filter: FilterLike = None, **kwargs: Any
     ) -> list[Document]:
         """As `similarity_search_by_vector`."""
-        return _documents(await self._asearch(embedding, k, filter, kwargs))
+        return documents_of(await self._asearch(embedding, k, filter, kwargs))
 
     async def asimilarity_search_with_score_by_vector(
         self, embedding: Vector, k: int = 4, filter: FilterLike = None, **kwargs: Any
     ) -> Scored:
         """As `similarity_search_with_score_by_vector`."""
-        return await self._asearch(embedding, k, filter, kwargs)
+        return scored(await self._asearch(embedding, k, filter, kwargs))
 
     async def amax_marginal_relevance_search(
         self,
@@ -150,48 +156,64 @@ class SearchedVectorStore(VectorStore, ABC):
         **kwargs: Any,
     ) -> list[Document]:
         """As `max_marginal_relevance_search`."""
-        return _documents(await self._asearch(query, k, filter, kwargs, _mmr(k, fetch_k, lambda_mult)))
+        return documents_of(await self._asearch(query, k, filter, kwargs, mmr_of(k, fetch_k, lambda_mult)))
 
-    async def _asimilarity_search_with_relevance_scores(self, query: str, k: int = 4, **kwargs: Any) -> Scored:
-        relevance_of = await run_in_executor(None, self._select_relevance_score_fn)
-        scored = await self.asimilarity_search_with_score(query, k, **kwargs)
-        return [(document, relevance_of(score)) for document, score in scored]
+    def _similarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, filter: FilterLike = None, **kwargs: Any
+    ) -> Scored:
+        asked = self._asked(query, k, kwargs)
+        return relevant(self._found(query, filter, asked), asked)
+
+    async def _asimilarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, filter: FilterLike = None, **kwargs: Any
+    ) -> Scored:
+        asked = self._asked(query, k, kwargs)
+        return relevant(await self._afound(query, filter, asked), asked)
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
-        self._similarity = self._similarity or self.store.info().similarity
-        if self._similarity == "dot":
+        if self._legs != "dense":
+            raise UnsupportedMode(
+                f"relevance is a function of the score alone for cosines only, and legs is {self._legs!r}; "
+                "similarity_search_with_relevance_scores has it for every hit"
+            )
+        if self.store.info().similarity == "dot":
             raise UnsupportedMode("relevance is defined for cosines, not for inner products; use the plain scores")
         return lambda cosine: min(max((1 + cosine) / 2, 0.0), 1.0)
 
     def _search(
-        self,
-        query: str | Vector,
-        k: int,
-        filter: FilterLike,
-        kwargs: dict[str, Any],
-        diversity: Mmr | None = None,
-    ) -> Scored:
-        tenant, n_candidates = self._whose(kwargs.pop("tenant", None)), kwargs.pop("n_candidates", None)
-        refuse("the search", kwargs)
-        # what a commit has recorded is what this search checks the encoder against
-        checks = isinstance(query, str) and not self._is_checked and self._awaits and self.store.info().encoder
-        asked = conditions(self.store, filter, tenant)
-        hits = self.store.search(query, k, tenant=tenant, n_candidates=n_candidates, diversity=diversity, **asked)
-        self._is_checked = self._is_checked or bool(checks)
-        return [(document_of(hit), hit.score) for hit in hits]
+        self, query: str | Vector, k: int, filter: FilterLike, kwargs: dict[str, Any], diversity: Mmr | None = None
+    ) -> list[Hit]:
+        return self._found(query, filter, self._asked(query, k, kwargs, diversity))
 
     async def _asearch(
-        self,
-        query: str | Vector,
-        k: int,
-        filter: FilterLike,
-        kwargs: dict[str, Any],
-        diversity: Mmr | None = None,
-    ) -> Scored:
+        self, query: str | Vector, k: int, filter: FilterLike, kwargs: dict[str, Any], diversity: Mmr | None = None
+    ) -> list[Hit]:
+        return await self._afound(query, filter, self._asked(query, k, kwargs, diversity))
+
+    def _asked(
+        self, query: str | Vector, k: int, kwargs: dict[str, Any], diversity: Mmr | None = None
+    ) -> dict[str, Any]:
+        """Return the arguments of `Store.search` but the query and what the hits must be."""
+        tenant = self._whose(kwargs.pop("tenant", None))
+        options = options_of(query, kwargs, self._legs, self._fusion)
+        return {"k": k, "tenant": tenant, "diversity": diversity, **options}
+
+    def _found(self, query: str | Vector, filter: FilterLike, asked: dict[str, Any]) -> list[Hit]:
+        # what a commit has recorded is what this search checks the encoder against
+        encodes = isinstance(query, str) and asked["legs"] != "lexical"
+        checks = encodes and not self._is_checked and self._awaits and self.store.info().encoder
+        hits = self.store.search(query, **asked, **conditions(self.store, filter, asked["tenant"]))
+        self._is_checked = self._is_checked or bool(checks)
+        return hits
+
+    async def _afound(self, query: str | Vector, filter: FilterLike, asked: dict[str, Any]) -> list[Hit]:
         """Search in a thread; a query that cannot go wrong without the store's own checks is encoded before."""
-        if isinstance(query, str) and query.strip() and self._is_checked and self._embedding is not None:
+        can_be_ahead = self._is_checked and asked["legs"] != "lexical"
+        if isinstance(query, str) and query.strip() and can_be_ahead and self._embedding is not None:
+            if asked["text"] is None and reads_text(asked):
+                asked["text"] = query
             query = await self._embedding.aembed_query(query)
-        return await run_in_executor(None, self._search, query, k, filter, kwargs, diversity)
+        return await run_in_executor(None, self._found, query, filter, asked)
 
     @property
     def _awaits(self) -> bool:
@@ -205,24 +227,3 @@ class SearchedVectorStore(VectorStore, ABC):
         if tenant not in (None, self._tenant):
             raise InvalidInput(f"tenant is {tenant!r}, and the vector store is for tenant {self._tenant!r} alone")
         return self._tenant
-
-
-def _documents(scored: Scored) -> list[Document]:
-    return [document for document, _ in scored]
-
-
-def _mmr(k: int, fetch_k: int, lambda_mult: float) -> Mmr:
-    if not 0 <= lambda_mult <= 1:
-        raise InvalidInput(
-            f"lambda_mult is {lambda_mult!r}, expected a number from 0 (most diverse) to 1 (most similar)"
-        )
-    if fetch_k < 1:
-        raise InvalidInput(f"fetch_k is {fetch_k!r}, expected at least 1")
-    return Mmr(1 - lambda_mult, max(k, fetch_k))
-
-
-def refuse(name: str, kwargs: dict[str, Any]) -> None:
-    """Raise `InvalidInput` if arguments are left over that `name` does not take."""
-    if kwargs:
-        hint = "; a condition is called filter here" if "where" in kwargs else ""
-        raise InvalidInput(f"{name} got {', '.join(kwargs)}, which langchain-binrag does not have{hint}")

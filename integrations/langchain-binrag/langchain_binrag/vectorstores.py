@@ -9,10 +9,11 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import run_in_executor
 
-from binrag import InvalidInput, Store, Tenant
+from binrag import Fusion, InvalidInput, Store, Tenant
+from langchain_binrag.asking import Legs, check_legs, refuse
 from langchain_binrag.documents import document_of
 from langchain_binrag.filters import FilterLike, conditions
-from langchain_binrag.searches import SearchedVectorStore, refuse
+from langchain_binrag.searches import SearchedVectorStore
 
 
 class BinragVectorStore(SearchedVectorStore):
@@ -37,14 +38,17 @@ class BinragVectorStore(SearchedVectorStore):
     tenant : str, optional
         The only tenant whose documents are added, found and deleted. By default each call may name one with
         ``tenant=…``, and is about the unnamed tenant if it doesn't.
+    legs, fusion : "dense", "lexical" or "hybrid"; Fusion, optional
+        What searches find documents by that name no others, as in `binrag.Store.search`.
     **options
-        Further arguments of `binrag.Store.open`, such as ``mode``, ``keep_vectors`` and ``late_interaction``.
+        Further arguments of `binrag.Store.open`, such as ``mode``, ``keep_vectors``, ``late_interaction``, and
+        ``lexical="en"`` or ``"any"``: the words of a new file are indexed, for `legs` that need them.
 
     Raises
     ------
     ValueError
         Not exactly one of `path` and `store`, both of `embedding` and `encoder`, or these or options beside `store`;
-        or what `binrag.Store.open` raises.
+        a fusion for one leg; or what `binrag.Store.open` raises.
     ImportError
         The encoder needs a package that is not installed.
     """
@@ -57,15 +61,19 @@ class BinragVectorStore(SearchedVectorStore):
         encoder: Any = None,
         store: Store | None = None,
         tenant: str | None = None,
+        legs: Legs = "dense",
+        fusion: Fusion | None = None,
         **options: Any,
     ) -> None:
+        check_legs(legs, fusion)
         if embedding is not None and encoder is not None:
             raise InvalidInput("got both embedding and encoder; expected one of them")
         encoder = encoder if embedding is None else embedding
         self._embedding = embedding
         self._tenant = tenant
         self._owns_store = store is None
-        self._similarity: str | None = None
+        self._legs: Legs = legs
+        self._fusion = fusion
         self._is_checked = False
         if store is None and path is not None:
             store = Store.open(path, encoder=encoder, tenant=tenant, **options)

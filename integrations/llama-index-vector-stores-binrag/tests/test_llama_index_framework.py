@@ -80,8 +80,8 @@ def test_an_empty_question_lists_what_the_filters_match(filled: BinragVectorStor
 
 
 def test_other_modes_are_refused_through_an_index(filled: BinragVectorStore) -> None:
-    for mode in ("hybrid", "sparse", "svm"):
-        with pytest.raises(NotImplementedError, match=f"{mode.upper()}.*expected VectorStoreQueryMode.DEFAULT or MMR"):
+    for mode in ("semantic_hybrid", "svm"):
+        with pytest.raises(NotImplementedError, match=f"{mode.upper()}.*expected VectorStoreQueryMode.DEFAULT, MMR"):
             index_of(filled).as_retriever(vector_store_query_mode=mode).retrieve("cat")
 
 

@@ -80,8 +80,8 @@ def test_restrictions_modes_and_queries_without_a_text(filled: BinragVectorStore
     assert found(filled, k=2) == ["dog", "alike"]
     diverse = found(filled, k=2, mode=VectorStoreQueryMode.MMR, mmr_threshold=0.3)
     assert diverse is not None and diverse[0] == "dog" and diverse[1] not in ("dog", "alike")
-    with pytest.raises(NotImplementedError, match="SPARSE"):
-        found(filled, mode=VectorStoreQueryMode.SPARSE)
+    with pytest.raises(NotImplementedError, match="SVM"):
+        found(filled, mode=VectorStoreQueryMode.SVM)
 
 
 def test_nodes_are_replaced_deleted_and_returned(filled: BinragVectorStore) -> None:

@@ -16,6 +16,7 @@ from llama_index_samples import filters, node_of, where
 from binrag import Eq, Store
 
 MODES = [VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR]
+BY_WORDS = [VectorStoreQueryMode.HYBRID, VectorStoreQueryMode.TEXT_SEARCH, VectorStoreQueryMode.SPARSE]
 DRAW = np.random.default_rng(0)
 VECTORS = {f"{source}-{n}": DRAW.standard_normal(8).tolist() for source in "abc" for n in range(4)}
 QUERY = DRAW.standard_normal(8).tolist()
@@ -174,10 +175,11 @@ def test_the_argument_goes_before_the_querys_threshold(
     store.client.close()
 
 
-@pytest.mark.parametrize("mode", [mode for mode in VectorStoreQueryMode if mode not in MODES])
+@pytest.mark.parametrize("mode", [mode for mode in VectorStoreQueryMode if mode not in MODES + BY_WORDS])
 def test_other_modes_are_refused_by_name(store: BinragVectorStore, mode: VectorStoreQueryMode) -> None:
+    expected = rf"{mode.name}.* expected VectorStoreQueryMode.DEFAULT, MMR, HYBRID, TEXT_SEARCH or SPARSE"
     for query in (asked(mode=mode), asked(query_embedding=None, query_str="words", mode=mode, doc_ids=["a"])):
-        with pytest.raises(NotImplementedError, match=rf"{mode.name}.* expected VectorStoreQueryMode.DEFAULT or MMR"):
+        with pytest.raises(NotImplementedError, match=expected):
             store.query(query)
 
 

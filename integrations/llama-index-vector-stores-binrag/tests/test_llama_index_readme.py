@@ -36,13 +36,15 @@ def test_the_readmes_examples_run(
             monkeypatch.setattr("sentence_transformers.MultiVectorEncoder", model_of_tokens)
         exec(compile(block, "README.md", "exec"), names)
         printed.append(capsys.readouterr().out)
-    index, asked, diverse, pipeline, tenants, retriever, by_token = printed
+    index, asked, diverse, words, pipeline, tenants, retriever, by_token = printed
     assert len(re.findall(r"1\.00  .+", index)) == 2
     node = names["vector_store"].get_nodes(filters=names["filters"])[0]
     assert asked.splitlines() == ["Create a new directory at this path.", f"{node.node_id} {node.metadata}"]
     for name in ("by_document", "by_binrags_own_filter"):
         found = names[name].retrieve("anything")
         assert [hit.text for hit in found] == ["Serialize an object to a JSON string."]
+    assert re.findall(r"(\d\.\d\d)  parse_date reads the dates of RFC 2822\.\n", words)[:2] == ["1.20", "1.00"]
+    assert len(words.splitlines()) == words.count("parse_date") == 3
     assert (diverse, pipeline, tenants) == ("2\n", "['First page, changed.']\n", "['A note of bob.']\n")
     assert re.fullmatch(r"0\.\d\d  Create a new directory at this path\.\n", retriever)
     json = "Serialize to a JSON string."

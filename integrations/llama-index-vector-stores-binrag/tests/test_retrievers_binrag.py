@@ -92,7 +92,7 @@ def test_wrong_arguments_are_refused(path: Path) -> None:
         ({"filter": None}, TypeError, "filter"),
         ({"encoder": encode, "embed_model": WordEmbedding()}, ValueError, "encoder and embed_model"),
         ({"tenant": ALL_TENANTS}, ValueError, "ALL_TENANTS"),
-        ({"vector_store_query_mode": "hybrid"}, NotImplementedError, "HYBRID"),
+        ({"vector_store_query_mode": "svm"}, NotImplementedError, "SVM"),
         ({"vector_store_query_mode": "best"}, ValueError, "'best'"),
         ({"vector_store_kwargs": {"mmr_threshold": 0.5}}, ValueError, "of no effect"),
         ({"vector_store_kwargs": {"top_k": 3}}, ValueError, "query got top_k"),

@@ -7,16 +7,26 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from binrag.cli.output import as_dict, as_json, bytes_as_text, document_as_text, hits_as_json, hits_as_text
 from binrag.encoders.rerankers import CrossEncoderReranker
-from binrag.errors import InvalidFilter
+from binrag.errors import InvalidFilter, InvalidInput
 from binrag.store import Store
 from binrag.store.warming import warmup
-from binrag.types import ALL_TENANTS
+from binrag.types import ALL_TENANTS, Coverage, Diversity, Fusion, IdfCoverage, Mmr, ReciprocalRank, WeightedSum
+
+FUSIONS: dict[str, Callable[..., Fusion]] = {
+    "coverage": IdfCoverage,
+    "ranks": ReciprocalRank,
+    "min-max": WeightedSum,
+    "z": partial(WeightedSum, scale="z"),
+}
+DIVERSITIES: dict[str, Callable[[], Diversity]] = {"mmr": Mmr, "coverage": Coverage}
 
 
 def open_for_questions(path: str, encoder: str | None) -> Store:
@@ -58,10 +68,21 @@ def _order(options: argparse.Namespace) -> dict[str, Any]:
     reranker = None if options.rerank is None else CrossEncoderReranker(options.rerank)  # loaded once for all questions
     return {
         "legs": options.legs,
+        "fusion": _fusion(options),
+        "diversity": None if options.diversity is None else DIVERSITIES[options.diversity](),
+        "explain": options.explain,
         "n_candidates": options.n_candidates,
         "min_score": options.min_score,
         "rerank": reranker,
     }
+
+
+def _fusion(options: argparse.Namespace) -> Fusion | None:
+    if options.weights is None:
+        return None if options.fusion is None else FUSIONS[options.fusion]()
+    if options.fusion in (None, "coverage"):
+        raise InvalidInput("--weights is for --fusion ranks, min-max or z; name one of them")
+    return FUSIONS[options.fusion](weights=tuple(options.weights))
 
 
 def search(options: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import date
 from typing import Any
 
-from binrag.types import Document, Hit
+from binrag.types import Document, Hit, LegScore
 
 
 def as_json(value: Any) -> str:
@@ -28,11 +28,9 @@ def _plain(value: Any) -> str:
 
 
 def as_dict(found: Document | Hit) -> dict[str, Any]:
-    """Return a document's or a hit's fields; the tenant if it has a name."""
+    """Return a document's or a hit's fields; the tenant if it has a name, the legs if they were asked for."""
     fields = asdict(found)
-    if found.tenant is None:
-        del fields["tenant"]
-    return fields
+    return {name: value for name, value in fields.items() if value is not None or name not in ("tenant", "legs")}
 
 
 def hits_as_json(hits: Iterable[Hit]) -> str:
@@ -48,13 +46,24 @@ def snippet(text: str | None, width: int) -> str:
 
 
 def hits_as_text(hits: Iterable[Hit], indent: str = "") -> str:
-    """Return hits as two lines each: rank, score and id; the beginning of the text."""
+    """Return hits as two lines each: rank, score and id; the beginning of the text. Between them, legs if there are."""
     width = min(shutil.get_terminal_size((100, 24)).columns, 120) - len(indent) - 12
     lines = []
     for rank, hit in enumerate(hits, 1):
         lines.append(f"{indent}{rank:3}  {hit.score:.3f}  {hit.id}")
+        if hit.legs is not None:
+            lines.append(f"{indent}            {_legs_as_text(hit.legs)}")
         lines.append(f"{indent}            {snippet(hit.text, width)}")
     return "\n".join(lines) or f"{indent}no documents"
+
+
+def _legs_as_text(legs: dict[str, LegScore]) -> str:
+    """Return what the legs say: each one's rank and score, a dash for what is not known."""
+    said = []
+    for name, leg in legs.items():
+        rank = "-" if leg.rank is None else f"#{leg.rank}"
+        said.append(f"{name} {rank} {'-' if leg.score is None else f'{leg.score:.3f}'}")
+    return ", ".join(said)
 
 
 def document_as_text(document: Document) -> str:

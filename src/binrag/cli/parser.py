@@ -186,6 +186,16 @@ def _add_searching(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--legs", choices=get_args(Legs), default="dense", help="what to find by (default: %(default)s)"
     )
+    command.add_argument(
+        "--fusion",
+        choices=commands.FUSIONS,
+        help="how --legs hybrid brings both together (default: coverage)",
+    )
+    command.add_argument(
+        "--weights", nargs=2, type=float, metavar=("DENSE", "LEXICAL"), help="of both legs, for ranks, min-max and z"
+    )
+    command.add_argument("--diversity", choices=commands.DIVERSITIES, help="choose hits that are not all alike")
+    command.add_argument("--explain", action="store_true", help="show each leg's rank and score of a hit")
     command.add_argument("--min-score", type=float, help="leave out hits of a lower score")
     command.add_argument("--rerank", metavar="MODEL", help="order the best 50 by a cross-encoder: a name or folder")
     command.add_argument("--encoder", help="model name or folder (default: the one recorded in the store)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -46,6 +47,11 @@ class CrossEncoderReranker(SentenceModel):
         )
         return found
 
+    def relevances(self, scores: Float64) -> Float64:
+        """Return scores on a scale from 0 to 1: as they are if the model ends in a sigmoid, else through one."""
+        activation = getattr(self.model, "activation_fn", None)
+        return scores if type(activation).__name__ == "Sigmoid" else 1 / (1 + np.exp(-scores))
+
 
 class FunctionReranker:
     """Any function of a query and a list of texts that gives a score for each.
@@ -76,7 +82,7 @@ def resolve_reranker(reranker: Any) -> Reranker:
         found: Reranker = reranker
         return found
     if isinstance(reranker, (str, Path)):
-        return CrossEncoderReranker(str(reranker))
+        return _by_name(str(reranker))
     if hasattr(reranker, "predict"):
         return CrossEncoderReranker(model=reranker)
     if callable(reranker):
@@ -85,6 +91,12 @@ def resolve_reranker(reranker: Any) -> Reranker:
         f"the reranker is a {type(reranker).__name__}, expected a model's name or folder, a CrossEncoder, an object "
         "with rerank(query, texts), or a function of these two"
     )
+
+
+@lru_cache(maxsize=1)
+def _by_name(name: str) -> CrossEncoderReranker:
+    """Return a model by name: the last one that was asked for, so that not every search loads it."""
+    return CrossEncoderReranker(name)
 
 
 def reranked_scores(reranker: Reranker, query: str, texts: Sequence[str]) -> Float64:
@@ -107,3 +119,9 @@ def reranked_scores(reranker: Reranker, query: str, texts: Sequence[str]) -> Flo
             f"finite number for each of {len(texts)} texts (a model of one label)"
         )
     return scores
+
+
+def relevances_of(reranker: Reranker, scores: Float64) -> list[float] | list[None]:
+    """Return scores on a scale from 0 to 1 where the reranker knows one: it has ``relevances(scores)``."""
+    of = getattr(reranker, "relevances", None)
+    return [None] * len(scores) if of is None else np.clip(of(scores), 0, 1).tolist()

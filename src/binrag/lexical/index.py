@@ -17,8 +17,8 @@ from binrag.lexical.tokenizer import Tokenizer
 from binrag.lexical.weighting import Weighting
 from binrag.types import Candidates, Float32, Float64, Int64, UInt64
 
-GROWTH = 10
-"""A fold is due when the rows since are a tenth of those folded …"""
+GROWTH = 32
+"""A fold is due when the rows since are one to so many folded …"""
 
 MIN_TAIL = 4096
 """… and so many at least."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeAlias
 
 import numpy as np
@@ -71,9 +72,10 @@ def merged(parts: Sequence[Postings], new_rows: Sequence[Int64]) -> Postings:
     """
     from binrag.kernels.lexical import count_kept, move_kept, sort_postings  # compiled code loads when it is needed
 
-    words = list(dict.fromkeys(sorted(word for part in parts for word in part.vocabulary)))
+    own_words = [list(part.vocabulary) for part in parts]
+    words = list(dict.fromkeys(sorted(chain(*own_words))))
     place_of = {word: place for place, word in enumerate(words)}
-    places = [np.array([place_of[word] for word in part.vocabulary], dtype=np.int64) for part in parts]
+    places = [np.array([place_of[word] for word in own], dtype=np.int64) for own in own_words]
     sizes = np.zeros(len(words), dtype=np.int64)
     for part, numbers, own in zip(parts, new_rows, places, strict=True):
         count_kept(part.indptr, part.rows, numbers, own, sizes)

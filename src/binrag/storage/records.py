@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import xxhash
 
 from binrag.errors import CorruptStore, InvalidMetadata
-from binrag.types import Metadata, UInt8
+from binrag.types import Int64, Metadata, UInt8
 
 _DATETIME = 1
 _DATE = 2
@@ -49,14 +49,14 @@ def checksum(*fields: str | bytes | int | None) -> int:
     return unsigned - 2**64 if unsigned >= 2**63 else unsigned
 
 
-def checksums(first_row: int, blobs: UInt8) -> list[int]:
-    """Return the checksum of (row, blob) for blobs uint8 (n, width) of consecutive rows."""
+def checksums(rows: Int64, blobs: UInt8) -> list[int]:
+    """Return the checksum of (row, blob) for rows int64 (n,) and blobs uint8 (n, width)."""
     n, width = blobs.shape
     frame = _frame(b"b", width)
     framed = np.empty((n, len(_INTEGER) + 8 + len(frame) + width), dtype=np.uint8)
-    integer, rows, header, data = np.split(framed, np.cumsum([len(_INTEGER), 8, len(frame)]), axis=1)
+    integer, numbers, header, data = np.split(framed, np.cumsum([len(_INTEGER), 8, len(frame)]), axis=1)
     integer[:] = np.frombuffer(_INTEGER, dtype=np.uint8)
-    rows[:] = np.arange(first_row, first_row + n, dtype="<i8").view(np.uint8).reshape(n, 8)
+    numbers[:] = rows.astype("<i8").view(np.uint8).reshape(n, 8)
     header[:] = np.frombuffer(frame, dtype=np.uint8)
     data[:] = blobs
     view, size = memoryview(framed.tobytes()), framed.shape[1]
@@ -68,6 +68,16 @@ def check(expected: int, table: str, place: str, *fields: str | bytes | int | No
     """Raise `CorruptStore`, naming the place, if fields are not of the table's kinds, or their checksum is another."""
     if not all(map(isinstance, fields, _KINDS[table])) or checksum(*fields) != expected:
         raise CorruptStore(f"checksum mismatch in {place}: the file was damaged; restore it from a backup")
+
+
+def check_vectors(rows: Sequence[int], blobs: Sequence[bytes], expected: Sequence[int]) -> None:
+    """Do what `check` does for some of the kept vectors; those of one size are checked all at once."""
+    if set(map(type, blobs)) == {bytes} and len(set(map(len, blobs))) == 1:
+        matrix = np.frombuffer(b"".join(blobs), dtype=np.uint8).reshape(len(blobs), -1)
+        if checksums(np.array(rows, dtype=np.int64), matrix) == list(expected):
+            return
+    for row, blob, sum_ in zip(rows, blobs, expected, strict=True):
+        check(sum_, "vectors", f"vector of row {row}", row, blob)
 
 
 def pack(value: Any) -> bytes:

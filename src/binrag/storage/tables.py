@@ -13,7 +13,7 @@ import numpy as np
 
 from binrag.errors import CorruptStore
 from binrag.storage.meta import Head, check_record, head_of, record_of
-from binrag.storage.records import check, checksum, checksums, pack, unpack
+from binrag.storage.records import check, check_vectors, checksum, checksums, pack, unpack
 from binrag.types import Document, UInt8
 
 _T = TypeVar("_T")
@@ -164,9 +164,10 @@ class Reading:
         found: dict[int, bytes] = {}
         for some, marks in chunks(rows):
             query = f"SELECT row, vector, checksum FROM {table} WHERE row IN ({marks})"
-            for row, vector, stored in self._connection.execute(query, some):
-                check(stored, "vectors", f"vector of row {row}", row, vector)
-                found[row] = vector
+            if read := self._connection.execute(query, some).fetchall():
+                own_rows, blobs, sums = zip(*read, strict=True)
+                check_vectors(own_rows, blobs, sums)
+                found.update(zip(own_rows, blobs, strict=True))
         return _in_order(rows, found, "kept vector")
 
     def sample(self) -> list[tuple[int, bytes]]:
@@ -357,7 +358,7 @@ class Writing(Reading):
             INSERT INTO vectors (row, vector, checksum)
             SELECT ?1 + key, substr(?2, 1 + ?3 * key, ?3), value FROM json_each(?4)
         """
-        sums = json.dumps(checksums(first_row, blobs))
+        sums = json.dumps(checksums(np.arange(first_row, first_row + len(blobs)), blobs))
         self._connection.execute(insert, (first_row, blobs.tobytes(), blobs.shape[1], sums))
 
     def add_blobs(self, first_row: int, blobs: Sequence[bytes]) -> None:

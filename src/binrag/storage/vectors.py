@@ -44,7 +44,7 @@ def width_of(keep: KeepVectors, dim: int) -> int:
 def decode_vectors(blobs: list[bytes], keep: KeepVectors, dim: int) -> Float32:
     """Decode what `encode_vectors` wrote: float32 (n, dim)."""
     width = width_of(keep, dim)
-    if any(len(blob) != width for blob in blobs):
+    if not {width}.issuperset(map(len, blobs)):
         raise CorruptStore(f"a kept vector does not have the {width} bytes of {keep} in {dim} dimensions")
     raw = np.frombuffer(b"".join(blobs), dtype=np.uint8).reshape(len(blobs), width)
     scales = np.ascontiguousarray(raw[:, :4]).view("<f4")

@@ -12,7 +12,7 @@ from binrag.store import searching
 from binrag.store.batches import checked_ids
 from binrag.store.handle import Handle
 from binrag.store.searching import checked_asked
-from binrag.types import Diversity, Hit, Legs, Rerank, Tenant
+from binrag.types import Diversity, Fusion, Hit, Legs, Rerank, Tenant
 
 Where: TypeAlias = Filter | Mapping[str, Any] | None
 """A filter, or the dict that `binrag.filters.parse` makes one of."""
@@ -34,10 +34,12 @@ class Searching:
         ids: Iterable[str] | None = None,
         tenant: Tenant = None,
         legs: Legs = "dense",
+        fusion: Fusion | None = None,
         n_candidates: int | None = None,
         diversity: Diversity | None = None,
         rerank: Rerank | Any = None,
         min_score: float | None = None,
+        explain: bool = False,
     ) -> list[Hit]:
         """Find the documents most similar to a query.
 
@@ -57,9 +59,11 @@ class Searching:
         tenant : str, ALL_TENANTS or None
             Whose documents to look at. By default those of the handle's tenant, else of the unnamed one.
         legs : "dense", "lexical" or "hybrid"
-            What rows are found by: their vectors; their words (BM25, whose scores hits have then); or both, for which
-            the score of a row is that of its vector, raised as far as it holds the query's words. Words need a text as
-            the query, and a store made with `lexical`, or `index_words`.
+            What rows are found by: their vectors; their words (BM25, whose scores hits have then); or both. Words need
+            a text as the query, and a store made with `lexical`, or `index_words`.
+        fusion : IdfCoverage, ReciprocalRank or WeightedSum, optional
+            How both legs are brought into one order. By default `IdfCoverage`: the score of a row is that of its
+            vector, raised as far as it holds the query's words.
         n_candidates : int, optional
             How many rows the scan hands on to be scored by the float query; at least k. More find more
             of what float32 would find, and take longer.
@@ -70,6 +74,8 @@ class Searching:
             hits' scores then. Before `diversity`. See `Rerank`, whose default pool of 50 anything else gets.
         min_score : float, optional
             Hits of a lower score are left out: all above it, at most k.
+        explain : bool
+            Fill `Hit.legs`: the rank and the score of each hit by each leg.
 
         Returns
         -------
@@ -78,6 +84,8 @@ class Searching:
 
         Raises
         ------
+        UnsupportedMode
+            Words are asked for, and the store has no index of them, or no document has a text.
         InvalidInput, InvalidFilter, InvalidVector, DimensionMismatch, EncoderMismatch, StoreClosed, CorruptStore
         """
         queries = cast(list[str], [query])
@@ -89,10 +97,12 @@ class Searching:
             ids=ids,
             tenant=tenant,
             legs=legs,
+            fusion=fusion,
             n_candidates=n_candidates,
             diversity=diversity,
             rerank=rerank,
             min_score=min_score,
+            explain=explain,
         )[0]
 
     def search_batch(
@@ -105,10 +115,12 @@ class Searching:
         ids: Iterable[str] | None = None,
         tenant: Tenant = None,
         legs: Legs = "dense",
+        fusion: Fusion | None = None,
         n_candidates: int | None = None,
         diversity: Diversity | None = None,
         rerank: Rerank | Any = None,
         min_score: float | None = None,
+        explain: bool = False,
     ) -> list[list[Hit]]:
         """Search for several queries in the same commit's state.
 
@@ -118,7 +130,7 @@ class Searching:
             The queries.
         texts : list of str, optional
             Their texts, as `text` of `search`.
-        k, where, ids, tenant, legs, n_candidates, diversity, rerank, min_score
+        k, where, ids, tenant, legs, fusion, n_candidates, diversity, rerank, min_score, explain
             As in `search`, for each query.
 
         Returns
@@ -126,7 +138,16 @@ class Searching:
         list of list of Hit
             One list a query, each as `search` returns it.
         """
-        asked = checked_asked(k, legs, n_candidates, diversity, rerank, min_score)
+        asked = checked_asked(
+            k,
+            legs=legs,
+            fusion=fusion,
+            n_candidates=n_candidates,
+            diversity=diversity,
+            rerank=rerank,
+            min_score=min_score,
+            explain=explain,
+        )
         names = None if ids is None else checked_ids(ids)
         selection = searching.Selection(self._whose(ids, tenant), filter_of(where), names)
         return searching.search_batch(self._handle, queries, texts, asked, selection)

@@ -17,11 +17,11 @@ from binrag.protocols import Reranker
 from binrag.storage import Reading
 from binrag.store.batches import checked_texts
 from binrag.store.handle import Handle
-from binrag.store.legs import N_FUSED, DenseLeg, LexicalLeg, Reach, fused
+from binrag.store.legs import N_FUSED, BothLegs, DenseLeg, LexicalLeg, Ranking, Reach
 from binrag.store.settings import checked_candidates, checked_count
 from binrag.store.snapshot import Snapshot
 from binrag.store.space import checked_vectors
-from binrag.types import Candidates, Coverage, Diversity, Float32, Hit, Legs, Rerank, UInt64
+from binrag.types import Coverage, Diversity, Float32, Float64, Fusion, Hit, IdfCoverage, Legs, Rerank, UInt64
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,12 @@ class Asked:
 
     k: int
     legs: Legs = "dense"
+    fusion: Fusion | None = None
     n_candidates: int | None = None
     diversity: Diversity | None = None
     rerank: Rerank | None = None
     min_score: float | None = None
+    explain: bool = False
 
     @property
     def reranker(self) -> Reranker | None:
@@ -73,25 +75,37 @@ class Asked:
         return max(self.k, of_diversity, 0 if self.rerank is None else self.rerank.n_pool)
 
 
-def checked_asked(k: Any, legs: Any, n_candidates: Any, diversity: Any, rerank: Any, min_score: Any) -> Asked:
-    """Check what a search is asked for.
+def checked_asked(k: Any, **asked: Any) -> Asked:
+    """Check what a search is asked for, the other fields of `Asked` by name.
 
     Raises
     ------
     InvalidInput
     """
-    k = checked_count("k", k)
+    k, legs, fusion = checked_count("k", k), asked["legs"], asked["fusion"]
     if legs not in get_args(Legs):
         raise InvalidInput(f"legs is {legs!r}, expected one of {', '.join(get_args(Legs))}")
-    if legs == "lexical" and n_candidates is not None:
+    if fusion is not None and legs != "hybrid":
+        raise InvalidInput(f"fusion is of both legs, and legs is {legs!r}; ask for legs='hybrid', or leave it out")
+    _check_kind("fusion", fusion, Fusion, "binrag.IdfCoverage(…), ReciprocalRank(…), WeightedSum(…) or None")
+    if legs == "lexical" and asked["n_candidates"] is not None:
         raise InvalidInput("n_candidates is about the scan of codes, and legs='lexical' scans none; leave it out")
-    if diversity is not None and not isinstance(diversity, Diversity):
-        raise InvalidInput(f"diversity is {diversity!r}, expected binrag.Mmr(…), binrag.Coverage(…) or None")
+    _check_kind("diversity", asked["diversity"], Diversity, "binrag.Mmr(…), binrag.Coverage(…) or None")
+    min_score, rerank = asked["min_score"], asked["rerank"]
     if min_score is not None and not (isinstance(min_score, (int, float)) and math.isfinite(min_score)):
         raise InvalidInput(f"min_score is {min_score!r}, expected a finite number or None")
-    if rerank is not None and not isinstance(rerank, Rerank):
-        rerank = Rerank(rerank)
-    return Asked(k, legs, checked_candidates(k, n_candidates), diversity, rerank, min_score)
+    if not isinstance(asked["explain"], bool):
+        raise InvalidInput(f"explain is {asked['explain']!r}, expected True or False")
+    checked = {
+        "n_candidates": checked_candidates(k, asked["n_candidates"]),
+        "rerank": rerank if rerank is None or isinstance(rerank, Rerank) else Rerank(rerank),
+    }
+    return Asked(k, **{**asked, **checked})
+
+
+def _check_kind(name: str, value: Any, kind: type, expected: str) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise InvalidInput(f"{name} is {value!r}, expected {expected}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +136,12 @@ class Pool:
         for hit in self.hits:
             if hit.text is None:
                 raise InvalidInput(f"document {hit.id!r} has no text for a reranker to read; leave rerank out")
-        from binrag.encoders.rerankers import reranked_scores
+        from binrag.encoders.rerankers import relevances_of, reranked_scores
 
         scores = reranked_scores(reranker, query, [str(hit.text) for hit in self.hits])
         order = np.argsort(-scores, kind="stable").tolist()
-        hits = [replace(self.hits[i], score=float(scores[i])) for i in order]
+        relevances = relevances_of(reranker, scores)
+        hits = [replace(self.hits[i], score=float(scores[i]), relevance=relevances[i]) for i in order]
         return Pool(hits, None if self.vectors is None else self.vectors[order])
 
     def chosen(self, asked: Asked) -> list[Hit]:
@@ -137,11 +152,23 @@ class Pool:
 
             assert self.vectors is not None
             choose = coverage if isinstance(asked.diversity, Coverage) else mmr
-            scores = np.array([hit.score for hit in hits], dtype=np.float64)
-            if asked.legs == "lexical" and asked.rerank is None and len(scores):
-                scores /= scores.max()  # on the scale of the vectors
-            hits = [hits[i] for i in choose(scores, self.vectors, asked.k, asked.diversity.diversity)]
+            n_pool = asked.diversity.pool_of(asked.k)
+            scores = _on_scale_of_vectors(hits[:n_pool], asked)
+            hits = [hits[i] for i in choose(scores, self.vectors[:n_pool], asked.k, asked.diversity.diversity)]
         return [hit for hit in hits[: asked.k] if asked.min_score is None or hit.score >= asked.min_score]
+
+
+def _on_scale_of_vectors(hits: Sequence[Hit], asked: Asked) -> Float64:
+    """Return scores that can be weighed against cosines of hits with each other: float64 (n,), in the same order."""
+    scores = np.array([hit.score for hit in hits], dtype=np.float64)
+    is_raised = asked.legs == "hybrid" and isinstance(asked.fusion or IdfCoverage(), IdfCoverage)
+    if not len(scores) or (asked.rerank is None and (asked.legs == "dense" or is_raised)):
+        return scores
+    if hits[0].relevance is not None:
+        scores = np.array([hit.relevance for hit in hits], dtype=np.float64)
+    else:
+        scores -= scores.min()
+    return scores / (scores.max() or 1.0)
 
 
 def search_batch(handle: Handle, queries: Any, texts: Any, asked: Asked, selection: Selection) -> list[list[Hit]]:
@@ -174,29 +201,37 @@ def _pools(
     view = None if asked.legs == "dense" else handle.words.view(reading, live)
     if index is None or space is None:
         return [Pool([], np.zeros((0, 1), np.float32)) for _ in queries]
-    reach = Reach(asked.n_best, asked.n_candidates, handle.n_threads, allowed)
-    if view is not None:
-        # the legs have to see far enough for what both find to be among what either does
-        reach = replace(reach, n_best=max(asked.n_best, N_FUSED))
-    leg = DenseLeg(reading, space, index, handle.keep)
-    if asked.legs != "lexical":
-        prepared = leg.prepared([vector for _, vector in queries], reach.n_threads)
-        found = leg.found(prepared, reach)
+    leg, words = DenseLeg(reading, space, index, handle.keep), None
     if view is not None:
         n_words = -(-index.n_rows // 64)  # bitmaps may be longer, each by another rule
         live = index.live[:n_words] if allowed is None else index.live[:n_words] & allowed[:n_words]
         words = LexicalLeg(*view, live)
-        texts = [words.index.tokenizer.words(text) for text, _ in queries]
-        matches = [words.found(text, reach.n_best) for text in texts]
-        if asked.legs == "lexical":
-            found = matches
-        else:
-            arguments = zip(texts, prepared, found, matches, strict=True)
-            found = [fused(leg, words, *own) for own in arguments]
-    best = [candidates.top(asked.n_best) for candidates in found]
+        words.check_texts(index.live)
+    reach = Reach(asked.n_best, asked.n_candidates, handle.n_threads, allowed)
+    best = [own.top(asked.n_best) for own in _rankings(leg, words, queries, asked, reach)]
+    hits = [own.hits(reading, asked.explain) for own in best]
     if asked.diversity is None:
-        return [Pool(_hits(reading, candidates)) for candidates in best]
-    return [Pool(_hits(reading, own), leg.vectors_of(own.rows)) for own in best]
+        return [Pool(own) for own in hits]
+    return [Pool(own, leg.vectors_of(ranking.candidates.rows)) for own, ranking in zip(hits, best, strict=True)]
+
+
+def _rankings(
+    leg: DenseLeg, words: LexicalLeg | None, queries: list[tuple[Any, Any]], asked: Asked, reach: Reach
+) -> list[Ranking]:
+    vectors = [] if asked.legs == "lexical" else [vector for _, vector in queries]
+    prepared = leg.prepared(vectors, reach.n_threads)
+    if words is None:
+        return [Ranking.of_leg("dense", found, leg.bounds) for found in leg.found(prepared, reach)]
+    # the legs have to see far enough for what both find to be among what either does
+    reach = replace(reach, n_best=max(asked.n_best, N_FUSED))
+    texts = [words.index.tokenizer.words(text) for text, _ in queries]
+    matches = [words.found(text, reach.n_best) for text in texts]
+    if asked.legs == "lexical":
+        found = zip(texts, matches, strict=True)
+        return [Ranking.of_leg("lexical", own, words.bounds(text)) for text, own in found]
+    both = BothLegs(leg, words, asked.fusion or IdfCoverage())
+    dense = [own.top(reach.n_best) for own in leg.found(prepared, reach)]
+    return [both.fused(*own) for own in zip(texts, prepared, dense, matches, strict=True)]
 
 
 def _texts(listed: Any, texts: Any, asked: Asked) -> Any:
@@ -253,9 +288,3 @@ def _query_vectors(handle: Handle, listed: Any) -> Iterable[Float32]:
     if is_text:
         return handle.encoder.encode_queries(checked_texts("queries", listed), dim)
     return checked_vectors(listed, dim, lambda i: f"query vector {i}" if len(listed) > 1 else "the query vector")
-
-
-def _hits(reading: Reading, best: Candidates) -> list[Hit]:
-    documents = reading.documents_by_row(best.rows.tolist())
-    scored = zip(documents, best.scores.tolist(), strict=True)
-    return [Hit(document.id, score, document.text, document.metadata, document.tenant) for document, score in scored]

@@ -419,9 +419,9 @@ class Store(Searching):
         """Index the words of all texts, in one commit, so that searches may ask for `legs` with words.
 
         Texts are cut into words before the store is locked. An index that is there, be it damaged, is made anew.
-        Documents added later are found by their words at once. From 4,096 rows on, they are folded into the index in
-        the file when a tenth has come since, after the commit, and when the store is compacted; till then rows count
-        by the statistics of the last fold.
+        Documents added later are found by their words at once. They are folded into the index in the file after a
+        commit, when 4,096 rows and one to 32 folded have come since, and when the store is compacted; till then they
+        count by the statistics of the last fold.
 
         Parameters
         ----------

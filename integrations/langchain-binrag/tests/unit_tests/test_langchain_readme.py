@@ -35,11 +35,14 @@ def test_the_readmes_examples_run(
     model_of_tokens = partial(stand_in, str(weights.get_model_path()))
     monkeypatch.setattr("sentence_transformers.MultiVectorEncoder", model_of_tokens)
     exec(compile(program.replace(MODEL, str(weights.get_model_path())), str(README), "exec"), {})
-    first, _, found, other, removed, diverse, by_token, both, indexed, *answers = capsys.readouterr().out.splitlines()
+    first, _, found, other, removed, *lines = capsys.readouterr().out.splitlines()
+    hybrid, lexical, by_words, diverse, by_token, both, indexed, *answers = lines
     assert re.fullmatch(r"0\.\d\d  mkdir  Create a new directory at this path\.", first)
     assert found == "Parse a string into a datetime by a format."
     assert "page_content='two'" in other
     assert removed == "rmdir"
+    assert hybrid == by_words == "locked"
+    assert eval(lexical) == ["locked", "missing"]
     assert len(eval(diverse)) == 2
     assert eval(by_token) == ["mkdir"]
     assert eval(both) == ["mkdir", "dumps"]

@@ -13,7 +13,7 @@ from llama_index.core.embeddings.utils import EmbedType, resolve_embed_model
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQuery, VectorStoreQueryMode
 from llama_index.vector_stores.binrag.files import holds_tokens
-from llama_index.vector_stores.binrag.queries import answer, check
+from llama_index.vector_stores.binrag.queries import answer, check, legs_of
 
 from binrag import Filter, InvalidInput, Store, UnsupportedMode
 
@@ -38,7 +38,10 @@ class BinragRetriever(BaseRetriever):
     similarity_top_k : int
         How many nodes to return.
     vector_store_query_mode : str or VectorStoreQueryMode
-        DEFAULT, or MMR: nodes that are similar to the query and not to each other.
+        DEFAULT; MMR: nodes that are similar to the query and not to each other; HYBRID, TEXT_SEARCH or SPARSE, by
+        vectors and words or words alone, in a store that has an index of words.
+    alpha, sparse_top_k, hybrid_top_k : optional
+        As `BinragVectorStore.query` takes them of a query.
     filters : MetadataFilters, dict or binrag.Filter, optional
         What a node's metadata must be; a dict is a filter as `binrag.Store.search` takes it.
     node_ids, doc_ids : list of str, optional
@@ -48,7 +51,7 @@ class BinragRetriever(BaseRetriever):
         Whose nodes to look at; by default those of the unnamed tenant, or of the one that `store` was opened for.
     vector_store_kwargs : dict, optional
         As `BinragVectorStore.query` takes them: ``mmr_threshold``, ``mmr_prefetch_factor``, ``mmr_prefetch_k``,
-        ``n_candidates``.
+        ``n_candidates``, ``rerank``, ``min_score``, ``fusion``.
     **kwargs
         As `BaseRetriever` takes them: ``callback_manager``, ``object_map``, ``objects``, ``verbose``.
 
@@ -68,6 +71,9 @@ class BinragRetriever(BaseRetriever):
         embed_model: EmbedType | None = None,
         similarity_top_k: int = DEFAULT_SIMILARITY_TOP_K,
         vector_store_query_mode: str | VectorStoreQueryMode = VectorStoreQueryMode.DEFAULT,
+        alpha: float | None = None,
+        sparse_top_k: int | None = None,
+        hybrid_top_k: int | None = None,
         filters: MetadataFilters | Filter | Mapping[str, Any] | None = None,
         node_ids: list[str] | None = None,
         doc_ids: list[str] | None = None,
@@ -86,6 +92,7 @@ class BinragRetriever(BaseRetriever):
         super().__init__(**kwargs)
         self.similarity_top_k = similarity_top_k
         self._mode = VectorStoreQueryMode(vector_store_query_mode)
+        self._by_vectors = legs_of(self._mode) != "lexical"
         self._filters, self._options = None, dict(vector_store_kwargs or {})
         if filters is None or isinstance(filters, MetadataFilters):
             self._filters = filters
@@ -94,7 +101,8 @@ class BinragRetriever(BaseRetriever):
         else:
             self._options["where"] = filters
         self._node_ids, self._doc_ids, self._tenant = node_ids, doc_ids, tenant
-        check(self._query(None), self._options)
+        self._alpha, self._sparse_top_k, self._hybrid_top_k = alpha, sparse_top_k, hybrid_top_k
+        check(self._query(None, None), self._options)
         self._embed_model = (
             None if embed_model is None else resolve_embed_model(embed_model, callback_manager=self.callback_manager)
         )
@@ -110,27 +118,35 @@ class BinragRetriever(BaseRetriever):
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         embedding = query_bundle.embedding
-        if embedding is None and self._embed_model is not None and query_bundle.embedding_strs:
+        if self._embed_model is not None and self._is_to_embed(query_bundle):
             embedding = self._embed_model.get_agg_embedding_from_queries(query_bundle.embedding_strs)
         return self._answer(query_bundle, embedding)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         embedding = query_bundle.embedding
-        if embedding is None and self._embed_model is not None and query_bundle.embedding_strs:
+        if self._embed_model is not None and self._is_to_embed(query_bundle):
             embedding = await self._embed_model.aget_agg_embedding_from_queries(query_bundle.embedding_strs)
         return await asyncio.to_thread(self._answer, query_bundle, embedding)
 
+    def _is_to_embed(self, query_bundle: QueryBundle) -> bool:
+        return query_bundle.embedding is None and self._by_vectors and bool(query_bundle.embedding_strs)
+
     def _answer(self, query_bundle: QueryBundle, embedding: Sequence[float] | None) -> list[NodeWithScore]:
-        text = None if embedding is not None else _text_of(query_bundle)
-        found = answer(self._store, self._query(embedding), self._options, text=text, tenant=self._tenant)
+        text = _text_of(query_bundle) if embedding is None and self._by_vectors else None
+        query = self._query(embedding, query_bundle.query_str)
+        found = answer(self._store, query, self._options, text=text, tenant=self._tenant)
         scores: Sequence[float | None] = found.similarities or [None] * len(found.nodes or [])
         return [NodeWithScore(node=node, score=score) for node, score in zip(found.nodes or [], scores, strict=True)]
 
-    def _query(self, embedding: Any) -> VectorStoreQuery:
+    def _query(self, embedding: Any, text: str | None) -> VectorStoreQuery:
         return VectorStoreQuery(
             query_embedding=embedding,
+            query_str=text,
             similarity_top_k=self.similarity_top_k,
             mode=self._mode,
+            alpha=self._alpha,
+            sparse_top_k=self._sparse_top_k,
+            hybrid_top_k=self._hybrid_top_k,
             filters=self._filters,
             node_ids=self._node_ids,
             doc_ids=self._doc_ids,

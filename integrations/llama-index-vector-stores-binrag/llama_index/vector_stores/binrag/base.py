@@ -23,7 +23,7 @@ from llama_index.vector_stores.binrag.threaded import ThreadedVectorStore
 from binrag import Eq, InvalidInput, Store
 
 _DEFAULTS = {"mode": "c", "tenant": None, "durability": "commit", "lock_timeout": 10.0, "n_threads": None}
-_OF_FILE = ("binarizer", "code_bytes", "dim", "keep_vectors", "seed", "auto_fit")
+_OF_FILE = ("binarizer", "code_bytes", "dim", "keep_vectors", "seed", "auto_fit", "lexical")
 
 
 class BinragVectorStore(ThreadedVectorStore):
@@ -50,8 +50,8 @@ class BinragVectorStore(ThreadedVectorStore):
         Whose nodes these are; no call sees another tenant's. By default the unnamed tenant's.
     durability, lock_timeout, n_threads
         As in `binrag.Store.open`.
-    binarizer, code_bytes, dim, keep_vectors, seed, auto_fit : optional
-        As in `binrag.Store.open`, for a new file, which keeps them.
+    binarizer, code_bytes, dim, keep_vectors, seed, auto_fit, lexical : optional
+        As in `binrag.Store.open`, for a new file, which keeps them; modes that go by words need `lexical`.
     **fields
         As `BasePydanticVectorStore` takes them.
 
@@ -89,6 +89,7 @@ class BinragVectorStore(ThreadedVectorStore):
         keep_vectors: Literal["int8", "float16", "none"] | None = None,
         seed: int | None = None,
         auto_fit: bool | None = None,
+        lexical: Literal["en", "any"] | None = None,
         **fields: Any,
     ) -> None:
         if store is not None and path is None:
@@ -96,7 +97,8 @@ class BinragVectorStore(ThreadedVectorStore):
         elif store is not None or path is None:
             raise InvalidInput("BinragVectorStore needs either path=… or store=…, and not both")
         handle = dict[str, Any](zip(_DEFAULTS, (mode, tenant, durability, lock_timeout, n_threads), strict=True))
-        file = dict[str, Any](zip(_OF_FILE, (binarizer, code_bytes, dim, keep_vectors, seed, auto_fit), strict=True))
+        settings = (binarizer, code_bytes, dim, keep_vectors, seed, auto_fit, lexical)
+        file = dict[str, Any](zip(_OF_FILE, settings, strict=True))
         if store is not None:
             if handle != _DEFAULTS or any(setting is not None for setting in file.values()):
                 raise InvalidInput("got settings beside an open store; give them to binrag.Store.open instead")
@@ -180,37 +182,37 @@ class BinragVectorStore(ThreadedVectorStore):
         return nodes_with_embeddings(self._store, self._store.get(node_ids, where=where))
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
-        """Find the nodes most similar to the query's embedding; without one, nodes that match its restrictions.
+        """Find the nodes that are best for a query; without an embedding, in mode DEFAULT those that match its filters.
 
         Where `is_embedding_query` is False, a query without an embedding is encoded from its ``query_str``.
 
         Parameters
         ----------
         query : VectorStoreQuery
-            In mode DEFAULT or MMR. Empty `node_ids` restrict nothing, as the index means it; empty `doc_ids` match
-            nothing. All of `filters`, `node_ids` and `doc_ids` must hold.
+            In mode DEFAULT, MMR, HYBRID, TEXT_SEARCH or SPARSE; the last two are one, and read no embedding. `alpha`
+            weighs vectors in a `binrag.WeightedSum`, 1 - `alpha` words; without it, `binrag.IdfCoverage` fuses.
+            `hybrid_top_k`, and by words `sparse_top_k`, go before `similarity_top_k`. Empty `node_ids` restrict
+            nothing, empty `doc_ids` match nothing; all of `filters`, `node_ids` and `doc_ids` must hold.
         where : dict or binrag.Filter, optional
             binrag's own filter, in the place of `filters`.
-        n_candidates : int, optional
-            As in `binrag.Store.search`.
-        mmr_threshold : float, optional
-            From 0, the most diverse, to 1, the most similar; goes before the query's own. 0.5 by default.
-        mmr_prefetch_factor, mmr_prefetch_k : optional
-            Nodes that MMR chooses from: so many times `similarity_top_k`, or so many; one of the two.
+        n_candidates, rerank, min_score, fusion : optional
+            As in `binrag.Store.search`; `fusion` in mode HYBRID, and not beside `alpha`.
+        mmr_threshold, mmr_prefetch_factor, mmr_prefetch_k : optional
+            From 0, the most diverse, to 1, the most similar, 0.5 by default; goes before the query's own. What MMR
+            chooses from: so many times `similarity_top_k` nodes, or so many; one of the two.
 
         Returns
         -------
         VectorStoreQueryResult
-            Best first, or in the order in which MMR chose them; the similarities are cosines. Without an embedding: in
-            the order in which they were added, without similarities.
+            Best first, or in the order in which MMR chose them; the similarities are cosines, by words BM25 scores, by
+            both what the fusion makes of them. Without an embedding: as they were added, without similarities.
 
         Raises
         ------
         NotImplementedError
-            Another mode, or what belongs to one; `output_fields`, `embedding_field`.
+            Another mode, or what belongs to one; no index of words; `output_fields`, `embedding_field`.
         ValueError
-            Neither an embedding nor a restriction, an embedding of another dimension, an unknown argument, a filter
-            without a meaning.
+            What the mode needs is missing; an unknown argument; what `binrag.Store.search` raises.
         """
         text = None if self.is_embedding_query else query.query_str or None
         return answer(self._store, query, kwargs, text=text)

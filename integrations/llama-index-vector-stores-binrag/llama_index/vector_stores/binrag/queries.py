@@ -4,20 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode, VectorStoreQueryResult
 from llama_index.vector_stores.binrag.filters import to_filter
 from llama_index.vector_stores.binrag.nodes import node_of
 
 import binrag
-from binrag import Filter, InvalidInput, Mmr, Store, UnsupportedMode
+from binrag import Filter, Fusion, InvalidInput, Mmr, Store, UnsupportedMode, WeightedSum
 
-OPTIONS = ("where", "n_candidates", "mmr_threshold", "mmr_prefetch_factor", "mmr_prefetch_k")
+_MMR_OPTIONS = ("mmr_threshold", "mmr_prefetch_factor", "mmr_prefetch_k")
+OPTIONS = ("where", "n_candidates", *_MMR_OPTIONS, "fusion", "rerank", "min_score")
 """What a query takes beside the `VectorStoreQuery`."""
 
-_MMR_OPTIONS = OPTIONS[2:]
 _DEFAULT_THRESHOLD = 0.5
+
+Legs: TypeAlias = Literal["dense", "lexical", "hybrid"]
+
+_MODES: dict[Legs, tuple[VectorStoreQueryMode, ...]] = {
+    "dense": (VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR),
+    "lexical": (VectorStoreQueryMode.TEXT_SEARCH, VectorStoreQueryMode.SPARSE),
+    "hybrid": (VectorStoreQueryMode.HYBRID,),
+}
+
+
+def legs_of(mode: VectorStoreQueryMode | str) -> Legs:
+    """Return what a mode finds nodes by, as `binrag.Store.search` names it.
+
+    SPARSE is TEXT_SEARCH: BM25 is a product of sparse vectors, with a weight for each word, and LlamaIndex's retriever
+    makes no embedding for either.
+
+    Raises
+    ------
+    NotImplementedError
+        Another mode.
+    """
+    for legs, modes in _MODES.items():
+        if mode in modes:
+            return legs
+    raise UnsupportedMode(
+        f"query mode {mode!r} is not supported; expected VectorStoreQueryMode.DEFAULT, MMR, HYBRID, TEXT_SEARCH or "
+        "SPARSE"
+    )
 
 
 def answer(
@@ -35,7 +63,8 @@ def answer(
     store : Store
         Where to look.
     query : VectorStoreQuery
-        With an embedding; or with a restriction alone, which every node that matches meets equally well.
+        With an embedding; or with a restriction alone, which every node that matches meets equally well. By words, its
+        ``query_str``.
     options : mapping
         Values of `OPTIONS`.
     text : str, optional
@@ -46,29 +75,31 @@ def answer(
     Returns
     -------
     VectorStoreQueryResult
-        Best first, or in the order in which MMR chose them; the similarities are cosines, or for token vectors means
-        of the largest cosine of each of the query's. Without an embedding or a text, nodes in the order in which they
-        were added, and no similarities.
+        Best first, or in the order in which MMR chose them. The similarities are the scores of `binrag.Hit`. Where
+        there is nothing to search for, nodes in the order in which they were added, and no similarities.
 
     Raises
     ------
     NotImplementedError
-        A mode other than DEFAULT and MMR, or a field that belongs to such a mode.
+        A mode or a field that `check` refuses; words, and the store has no index of them.
     ValueError
-        Neither embedding, text nor restriction; what `binrag.Store.search` raises.
+        What the mode needs is missing; what `binrag.Store.search` raises.
     """
     check(query, options)
     where, ids = _where(query, options), query.node_ids or None
-    wanted: Any = text if query.query_embedding is None else query.query_embedding
+    wanted, words = _wanted(query, options, text)
     if wanted is not None:
         hits = store.search(
             wanted,
-            query.similarity_top_k,
+            _top_k(query),
+            text=words,
             where=where,
             ids=ids,
             tenant=tenant,
-            n_candidates=options.get("n_candidates"),
+            legs=legs_of(query.mode),
+            fusion=_fusion(query, options),
             diversity=_diversity(query, options),
+            **{name: options.get(name) for name in ("n_candidates", "rerank", "min_score")},
         )
         nodes = [node_of(hit) for hit in hits]
         return VectorStoreQueryResult(
@@ -80,6 +111,8 @@ def answer(
             "one; set query_embedding (or query_str, where the store encodes texts), or use BinragRetriever, which "
             "encodes texts"
         )
+    if given := [name for name in ("rerank", "min_score") if options.get(name) is not None]:
+        raise InvalidInput(f"got {', '.join(given)}, and a query without an embedding gives no scores; leave it out")
     if query.similarity_top_k < 1:
         raise InvalidInput(f"similarity_top_k is {query.similarity_top_k!r}, expected an integer of at least 1")
     found = store.iter(where=where, tenant=tenant) if ids is None else store.get(ids, where=where, tenant=tenant)
@@ -95,17 +128,15 @@ def check(query: VectorStoreQuery, options: Mapping[str, Any]) -> None:
     NotImplementedError, ValueError
         Names what was given and what is supported.
     """
-    if query.mode not in (VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR):
+    legs = legs_of(query.mode)
+    alpha = None if legs == "dense" and query.alpha == 1 else query.alpha
+    of_hybrid = {"alpha": alpha, "hybrid_top_k": query.hybrid_top_k} if legs != "hybrid" else {}
+    of_words = {"sparse_top_k": query.sparse_top_k} if legs != "lexical" else {}
+    if given := [name for name, value in (of_hybrid | of_words).items() if value is not None]:
         raise UnsupportedMode(
-            f"query mode {query.mode!r} is not supported; expected VectorStoreQueryMode.DEFAULT or MMR"
+            f"the query has {', '.join(given)}, of no effect in query mode {query.mode!r}; alpha and hybrid_top_k are "
+            "of HYBRID, where vectors and words each find 100 nodes at least; sparse_top_k is of TEXT_SEARCH"
         )
-    hybrid = {
-        "alpha": None if query.alpha == 1 else query.alpha,
-        "sparse_top_k": query.sparse_top_k,
-        "hybrid_top_k": query.hybrid_top_k,
-    }
-    if given := [name for name, value in hybrid.items() if value is not None]:
-        raise UnsupportedMode(f"the query has {', '.join(given)}, of a hybrid search, and this one is by vectors alone")
     fields = {"output_fields": query.output_fields, "embedding_field": query.embedding_field}
     if given := [name for name, value in fields.items() if value]:
         raise UnsupportedMode(
@@ -113,8 +144,50 @@ def check(query: VectorStoreQuery, options: Mapping[str, Any]) -> None:
         )
     if unknown := [name for name in options if name not in OPTIONS]:
         raise InvalidInput(f"query got {', '.join(unknown)}; expected {', '.join(OPTIONS)}")
+    _fusion(query, options)
     _diversity(query, options)
     _where(query, options)
+
+
+def _wanted(query: VectorStoreQuery, options: Mapping[str, Any], text: str | None) -> tuple[Any, str | None]:
+    """Return what to search for, None if nothing; and the query's words, where something reads them beside it."""
+    legs = legs_of(query.mode)
+    wanted: Any = text if query.query_embedding is None else query.query_embedding
+    if legs == "dense" and (wanted is None or options.get("rerank") is None):
+        return wanted, None
+    if not (query.query_str or "").strip():
+        reads = "rerank" if legs == "dense" else f"query mode {query.mode!r}"
+        raise InvalidInput(f"{reads} reads the text of the query, and its query_str is {query.query_str!r}; set it")
+    if legs == "lexical":
+        return query.query_str, None
+    if wanted is None:
+        raise InvalidInput(
+            "a hybrid query goes by vectors too, and it has no embedding; set query_embedding, use BinragRetriever, "
+            "which encodes texts, or ask for VectorStoreQueryMode.TEXT_SEARCH"
+        )
+    return wanted, query.query_str
+
+
+def _top_k(query: VectorStoreQuery) -> int:
+    own = {"dense": None, "lexical": query.sparse_top_k, "hybrid": query.hybrid_top_k}[legs_of(query.mode)]
+    return query.similarity_top_k if own is None else own
+
+
+def _fusion(query: VectorStoreQuery, options: Mapping[str, Any]) -> Fusion | None:
+    fusion, alpha = options.get("fusion"), query.alpha
+    if query.mode != VectorStoreQueryMode.HYBRID:
+        if fusion is not None:
+            raise InvalidInput(
+                f"fusion is of no effect in query mode {query.mode!r}; ask for VectorStoreQueryMode.HYBRID"
+            )
+        return None
+    if alpha is None:
+        return fusion
+    if fusion is not None:
+        raise InvalidInput("got alpha in the query and fusion beside it, which both say how vectors and words count")
+    if not isinstance(alpha, (int, float)) or not 0 <= alpha <= 1:
+        raise InvalidInput(f"alpha is {alpha!r}, expected a number from 0, words alone, to 1, vectors alone")
+    return WeightedSum((alpha, 1 - alpha))
 
 
 def _where(query: VectorStoreQuery, options: Mapping[str, Any]) -> Filter | Mapping[str, Any] | None:
