@@ -88,7 +88,7 @@ class Tail:
         return rows[is_live], counts[is_live]
 
     def inverted(self) -> Postings:
-        """Return all postings of the rows in view, counted from `first_row`; words may have none."""
+        """Return all postings of the rows in view, live or not, counted from `first_row`; words may have none."""
         words = sorted(self._postings)
         pairs = [self._postings[word] for word in words]
         parts = [rows[:] for rows, _ in pairs]
