@@ -519,10 +519,10 @@ def inverted(documents):
     ]
 
 
-def covered(documents, query, n_counted=None, is_missed=lambda word: False):
-    """Share of the idf of a query's words, of those that any document holds or that are missed, that each one holds."""
+def covered(documents, query, n_counted=None):
+    """Share of the idf of a query's words, of those that any document holds, that each document holds."""
     counted = [words for words in documents[:n_counted] if words]
-    known = [w for w in dict.fromkeys(query) if is_missed(w) or any(w in (words or []) for words in documents)]
+    known = [w for w in dict.fromkeys(query) if any(w in (words or []) for words in documents)]
     idf = {w: float(bm25_idf(counted, w)) for w in known}
     mass = sum(idf.values())
     return [sum(idf[w] for w in known if w in (words or [])) / mass if mass else 0.0 for words in documents]

@@ -69,8 +69,7 @@ class WordsOracle:
     def raises(self, query):
         """What a text adds to the dense score of each row."""
         counted = self.words if self._folded is None else self._folded
-        everything = [*counted, *self.words]
-        covered = reference.covered(everything, EN.words(query), len(counted), EN.is_missed)[len(counted) :]
+        covered = reference.covered([*counted, *self.words], EN.words(query), len(counted))[len(counted) :]
         return [WEIGHT * share ** IdfCoverage().exponent for share in covered]
 
     def check_words(self, store, query, k=10, **options):

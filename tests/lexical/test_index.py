@@ -12,7 +12,7 @@ import reference
 from binrag.errors import CorruptStore, FormatVersionError, InvalidInput
 from binrag.lexical import LexicalIndex, Tail, Tokenizer, needs_fold
 
-PLAIN, EN = Tokenizer(None), Tokenizer("en")
+PLAIN = Tokenizer(None)
 QUERIES = (["w0"], ["w1", "w7", "w30"], ["w5", "w5", "nothing"], ["w2", "new", "w11", "w3"], ["nothing"], [])
 
 
@@ -56,23 +56,6 @@ def test_scores_and_coverage_are_those_of_the_definition(documents, index, query
         covered = np.array(reference.covered(documents, query))
         assert np.allclose(index.coverage(query, matches.rows), covered[matches.rows], rtol=1e-12)
     assert np.allclose(index.coverage(query, np.arange(len(documents))[::-1]), covered[::-1], rtol=1e-12)
-
-
-@pytest.mark.parametrize("n_folded", [0, 2, 3])
-def test_what_no_document_holds_is_missed_unless_questions_are_made_with_it(n_folded):
-    texts, query = ["silver river", "copper river", "who"], "Who likes the silver ENOSPC?"
-    documents = [EN.words(text) for text in texts]
-    index = LexicalIndex.fold(documents[:n_folded], EN)
-    tail = Tail(n_folded).extended(documents[n_folded:])
-    index = index if n_folded else LexicalIndex.unfolded(EN, tail)
-    for own, asked in ((EN.words(query), query), (EN.words("how does silver look"), "how"), (EN.words("why"), "why")):
-        expected = reference.covered(documents, own, n_folded or 3, EN.is_missed)
-        assert np.allclose(index.coverage(own, np.arange(3), tail), expected, rtol=1e-12), asked
-    everything = index.coverage(EN.words("does anyone have silver"), np.arange(3), tail)
-    assert everything.tolist() == [1, 0, 0]
-    assert 0 < index.coverage(EN.words("silver ENOSPC"), np.arange(3), tail)[0] < 0.6
-    plain = LexicalIndex.fold([text.split() for text in texts], PLAIN)
-    assert plain.coverage(["silver", "enospc"], np.arange(3)).tolist() == [1, 0, 0]
 
 
 def test_scores_have_the_bits_of_bm25s(documents, index):

@@ -223,15 +223,15 @@ class LexicalIndex:
         Returns
         -------
         float64 (n,)
-            Σ idf over the distinct words of the query that the row holds, over Σ idf of those that any row holds, or
-            that are missed (`Tokenizer.is_missed`); 0 where there are none.
+            Σ idf over the distinct words of the query that the row holds, over Σ idf of those that any row holds; 0
+            where there are none. A word that no row holds tells no two rows apart.
         """
         self._check(tail)
         held, mass = np.zeros(len(rows), dtype=np.float64), 0.0
         for word in dict.fromkeys(words):
             folded = self.postings.rows_of(word)
             later = tail.postings(word)[0] if tail else np.zeros(0, dtype=np.int64)
-            if len(folded) or len(later) or self.tokenizer.is_missed(word):
+            if len(folded) or len(later):
                 weight = float(self.idf(word, tail))
                 mass += weight
                 held += weight * (_among(rows, folded) | _among(rows - self.n_rows, later))

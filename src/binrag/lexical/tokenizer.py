@@ -26,14 +26,6 @@ _STOP_WORDS = (
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 """Lucene's for English: they are in most documents, so that they say little and cost most."""
 
-_FUNCTION_WORDS = (
-    "who whom whose what which when where why how do does did doing done can could should would may might must shall i "
-    "me my mine we us our you your he him his she her its them has have had having am been being were from so than too "
-    "very any some about anyone someone anything something else"
-)
-FUNCTION_WORDS = STOP_WORDS | frozenset(_FUNCTION_WORDS.split())
-"""English words that a question is made with; that no document holds one says nothing about the question's matter."""
-
 _ASCII_WORD = re.compile(r"[A-Za-z0-9_]+")
 _PIECE = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _UNSPACED = re.compile(
@@ -75,13 +67,6 @@ class Tokenizer:
         found = _ASCII_WORD.findall(text) if text.isascii() else _word().findall(unicodedata.normalize("NFKC", text))
         of = _english_words_of if self.language == "en" else _words_of
         return [word for run in found for word in of(run[:MAX_CHARACTERS])]
-
-    def is_missed(self, word: str) -> bool:
-        """Say whether a query's word that no document holds is something of the query that is missing.
-
-        So are all English words but `FUNCTION_WORDS`. Without a language's rules none is, as any could be such a word.
-        """
-        return self.language == "en" and word not in FUNCTION_WORDS
 
     def record(self) -> dict[str, Any]:
         """Return what the file says about it."""
