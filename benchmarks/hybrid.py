@@ -35,7 +35,7 @@ from binrag.types import Candidates, Float32, Float64, IdfCoverage, Int64, Recip
 DEPTH = 100
 COVERAGE = IdfCoverage()
 WEIGHTS = (0.1, 0.2, 0.3, 0.4)
-EXPONENTS = (2.0, 3.0, 4.0)
+EXPONENTS = (1.0, 2.0, 3.0)
 
 
 @dataclass(frozen=True, slots=True)
