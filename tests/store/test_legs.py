@@ -93,6 +93,15 @@ def test_what_changes_is_found_as_it_is_now(store):
     assert store.verify() == []
 
 
+def test_indexing_words_reports_how_far_it_is(store, monkeypatch):
+    monkeypatch.setattr("binrag.store.words.REPORTED", 25)
+    reports = []
+    store.index_words("any", progress=lambda done, total: reports.append((done, total)))
+    assert reports == [(25, 60), (50, 60), (60, 60)]
+    assert store.info().lexical == "any"
+    assert ids_of(store.search("7", legs="lexical"))[0] == "d7"
+
+
 def test_filters_tenants_and_ids_hold_for_words(store):
     for legs in ("lexical", "hybrid"):
         hits = store.search("silver river", k=60, legs=legs, where={"n": {"$lt": 20}})

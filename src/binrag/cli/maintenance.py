@@ -73,7 +73,7 @@ def backup(options: argparse.Namespace) -> int:
 def words(options: argparse.Namespace) -> int:
     """Index the words of a store's texts."""
     with Store.open(options.store, "rw", lock_timeout=options.lock_timeout) as store:
-        store.index_words(options.language)
+        store.index_words(options.language, progress=False if options.quiet else None)
         n = store.count(tenant=ALL_TENANTS)
     print(
         as_json({"count": n, "language": options.language}) if options.json else f"the words of {n:,} documents indexed"
@@ -120,7 +120,7 @@ def add_maintenance(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
         "--language", choices=get_args(Language), default="en", help="English rules, or none (default: %(default)s)"
     )
     command.add_argument("--lock-timeout", type=float, default=10.0, help="seconds to wait for another writer")
-    _finish(command, words)
+    _finish(command, words, is_long=True)
     command = subparsers.add_parser(
         "backup",
         help="copy a store to a new file",

@@ -415,7 +415,7 @@ class Store(Searching):
         with self._handle.view() as (_, snapshot):
             return snapshot.generation
 
-    def index_words(self, language: Language = "en") -> None:
+    def index_words(self, language: Language = "en", *, progress: Progress = None) -> None:
         """Index the words of all texts, in one commit, so that searches may ask for `legs` with words.
 
         Texts are cut into words before the store is locked. An index that is there, be it damaged, is made anew.
@@ -427,6 +427,8 @@ class Store(Searching):
         ----------
         language : "en" or "any"
             As `lexical` of `Store.open`; another than before replaces it.
+        progress : bool, callable or None
+            As in `add`.
 
         Raises
         ------
@@ -434,7 +436,7 @@ class Store(Searching):
         """
         handle = self._handle
         handle.check_whole("index_words")
-        index_words(handle.database, handle.words, checked_language(language))
+        index_words(handle.database, handle.words, checked_language(language), progress)
 
     def recode(
         self, binarizer: BinarizerLike, *, vectors: Iterable[Any] | None = None, progress: Progress = None

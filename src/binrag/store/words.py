@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from binrag.errors import CorruptStore, InvalidInput, UnsupportedMode
 from binrag.storage import Database, Reading, Writing
+from binrag.store.progress import progress_of
 from binrag.store.snapshot import liveness
 from binrag.threads import Mutex
-from binrag.types import Int64, UInt64
+from binrag.types import Int64, Progress, UInt64
 
 if TYPE_CHECKING:  # few programs search by words
     from binrag.lexical import LexicalIndex, Tail, Tokenizer
 
 LEXICAL = "lexical"
 """The record of ``meta``, and the part of the blocks."""
+
+REPORTED = 1000
+"""Rows between two reports of progress."""
 
 Language = Literal["en", "any"]
 
@@ -90,13 +95,13 @@ class Loaded:
 
         return cls(key, index, Tail(index.n_rows))
 
-    def extended(self, reading: Reading) -> Loaded:
-        """Return the same with the rows that came since; its texts are cut into words here."""
+    def extended(self, reading: Reading, report: Callable[[int], None] = lambda n: None) -> Loaded:
+        """Return the same with the rows that came since; their texts are cut into words here, and reported."""
         known, n_rows = self.tail.first_row + self.tail.n_rows, reading.head().n_rows
         if n_rows <= known:
             return self
         words = words_between(reading, self.index.tokenizer, known, n_rows)
-        return replace(self, tail=self.tail.extended(words))
+        return replace(self, tail=self.tail.extended(_reported(words, report)))
 
     def until(self, n_rows: int, live: UInt64 | None) -> tuple[LexicalIndex, Tail]:
         """Return the index and the tail of the first `n_rows` rows, for a search."""
@@ -195,6 +200,14 @@ def words_between(reading: Reading, tokenizer: Tokenizer, first: int, stop: int)
     yield from (None for _ in range(row, stop))
 
 
+def _reported(words: Iterable[list[str] | None], report: Callable[[int], None]) -> Iterator[list[str] | None]:
+    """Yield the words of rows, and report how many rows were done now and then."""
+    done = iter(words)
+    while some := list(islice(done, REPORTED)):
+        yield from some
+        report(len(some))
+
+
 def is_due(reading: Reading) -> bool:
     """Whether so many rows came since the last fold that another is worth its time. Cheap."""
     record = reading.get(LEXICAL)
@@ -237,12 +250,15 @@ def fold_if_due(database: Database, words: Words) -> None:
         words.take(folded)
 
 
-def index_words(database: Database, words: Words, language: Language) -> None:
+def index_words(database: Database, words: Words, language: Language, progress: Progress) -> None:
     """Make the index anew, from the texts, in a language; they are cut before the store is locked."""
     database.check_writable()
     record = new_record(language)
-    with database.reading(own_writes=True) as reading:
-        loaded = unfolded(reading, record).extended(reading)
+    with (
+        database.reading(own_writes=True) as reading,
+        progress_of(progress, reading.head().n_rows, "indexing words") as report,
+    ):
+        loaded = unfolded(reading, record).extended(reading, report)
     with database.writing() as writing:
         if key_of(writing, record) != loaded.key:  # rows have other numbers
             loaded = unfolded(writing, record)
