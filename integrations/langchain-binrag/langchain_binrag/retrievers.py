@@ -62,7 +62,7 @@ class BinragRetriever(BaseRetriever):
     fusion : Fusion, optional
         For "hybrid": how both legs are brought into one order, as in `binrag.Store.search`.
     rerank : Rerank, str, CrossEncoder, Reranker or callable, optional
-        What orders the best hits at last, as in `binrag.Store.search`; a model given by name is loaded in each call.
+        What orders the best hits at last, as in `binrag.Store.search`.
     min_score : float, optional
         The least score, not for "similarity_score_threshold", which has the least relevance.
     tenant : str, optional
