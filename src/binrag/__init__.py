@@ -60,6 +60,7 @@ from binrag.protocols import Encoder, MultiVectorEncoder, Reranker
 from binrag.store import Store
 from binrag.store.ledger import Ledger
 from binrag.store.warming import warmup
+from binrag.store.words import Lexical
 from binrag.types import (
     ALL_TENANTS,
     Compaction,
@@ -133,6 +134,7 @@ __all__ = [
     "Le",
     "Ledger",
     "LegScore",
+    "Lexical",
     "Lt",
     "MissingDependency",
     "Mmr",

@@ -67,3 +67,21 @@ def test_how_both_are_brought_together_can_be_chosen_and_shown(run, texts):
     assert 0 < first["relevance"] < 1
     code, out, err = run("search", "kb.binrag", "silver", "--legs", "lexical", "--explain")
     assert f"lexical #1 {first['score']:.3f}" in out
+
+
+def test_stop_words_come_from_a_file(run, texts, tmp_path):
+    stop = tmp_path / "stop.txt"
+    stop.write_text("Silver\nkettle a\n", encoding="utf-8")
+    code, _, err = run("add", "kb.binrag", texts, "--quiet", "--stop-words", str(stop))
+    assert code == 1
+    assert "--stop-words goes with --lexical" in err
+    assert run("add", "kb.binrag", texts, "--quiet", "--lexical", "en", "--stop-words", str(stop))[0] == 0
+    assert ids(run, "the", "--legs", "lexical") == ["a"]
+    assert ids(run, "silver kettle", "--legs", "lexical") == []
+    assert run("words", "kb.binrag", "--quiet")[0] == 0
+    assert ids(run, "silver kettle", "--legs", "lexical") != []
+    assert run("words", "kb.binrag", "--quiet", "--stop-words", str(stop))[0] == 0
+    assert ids(run, "silver kettle", "--legs", "lexical") == []
+    code, _, err = run("words", "kb.binrag", "--stop-words", str(tmp_path / "none"))
+    assert code == 1
+    assert "cannot read the stop words" in err

@@ -19,7 +19,7 @@ import pytest
 import xxhash
 from level_binarizer import LevelBinarizer
 
-from binrag import FdeConfig, LateInteraction, Store
+from binrag import FdeConfig, LateInteraction, Lexical, Store
 from binrag.registry import register
 
 BLOCK, DIM = 4096, 20
@@ -192,13 +192,16 @@ def singular(word):
     return word if word[-3:] in ("aes", "ees", "oes") else word[:-1]
 
 
-def words_of(text, language):
+def words_of(text, language, stop_words=None):
     words = []
     for run in runs_of(text):
         for unspaced, stretch in groupby(run, is_unspaced):
             part = "".join(stretch)
             words += [*part, *map("".join, pairwise(part))] if unspaced else with_pieces(part)
-    return [singular(word) for word in words if word not in STOP_WORDS.split()] if language == "en" else words
+    if stop_words is None:
+        stop_words = STOP_WORDS.split() if language == "en" else []
+    kept = [word for word in words if word not in stop_words]
+    return [singular(word) for word in kept] if language == "en" else kept
 
 
 class File:
@@ -500,26 +503,29 @@ TEXTS = [
 ]
 
 
+@pytest.mark.parametrize("stop_words", [None, ["Again", "ÄRGER", "the"], []])
 @pytest.mark.parametrize("language", ["en", "any"])
-def test_the_index_of_words(path, monkeypatch, language):
+def test_the_index_of_words(path, monkeypatch, language, stop_words):
     monkeypatch.setattr("binrag.lexical.blocks.BYTES", 100)
-    with Store.open(path, lexical=language) as store:
+    own = {} if stop_words is None else {"stop_words": sorted(word.casefold() for word in stop_words)}
+    with Store.open(path, lexical=Lexical(language, stop_words)) as store:
         store.add(TEXTS, vectors=np.ones((8, 2)), ids=[f"d{i}" for i in range(8)])
-        assert store.search("again", legs="lexical")[0].id == "d5"
+        found = store.search("again", legs="lexical")
+        assert not found if stop_words else found[0].id == "d5"
         file = File(path)
-        assert file.meta["lexical"] == {"language": language, "n_rows": 0, "generation": 0}
+        assert file.meta["lexical"] == {"language": language, "n_rows": 0, "generation": 0, **own}
         assert {part for part, _ in file.blocks} == {"live"}
         store.delete(["d6"])
-        store.index_words(language)
+        store.index_words(Lexical(language, stop_words))
         store.add(["again, after the fold"], vectors=np.ones((1, 2)), ids=["d3"])  # and 3 is dead since
     file = File(path)
-    assert file.meta["lexical"] == {"language": language, "n_rows": 8, "generation": 3}
+    assert file.meta["lexical"] == {"language": language, "n_rows": 8, "generation": 3, **own}
     header, lengths, postings = file.folded()
     sizes = {"n_rows": 8, "n_terms": len(postings), "n_postings": sum(map(len, postings.values()))}
     sizes["n_bytes"] = sum(len(word.encode()) for word in postings)
-    tokenizer = {"version": 1, "language": "en" if language == "en" else None}
+    tokenizer = {"version": 1, "language": "en" if language == "en" else None, **own}
     assert header == {"tokenizer": tokenizer, "k1": 1.5, "b": 0.75, **sizes}
-    held = [[] if row in (2, 6) else words_of(text, language) for row, text in enumerate(TEXTS)]
+    held = [[] if row in (2, 6) else words_of(text, language, own.get("stop_words")) for row, text in enumerate(TEXTS)]
     assert lengths == list(map(len, held))
     counted = [Counter(words) for words in held]
     words = {word for own in held for word in own}

@@ -13,6 +13,7 @@ from binrag import (
     ALL_TENANTS,
     CorruptStore,
     InvalidInput,
+    Lexical,
     Mmr,
     Rerank,
     Store,
@@ -91,6 +92,42 @@ def test_what_changes_is_found_as_it_is_now(store):
         raise ZeroDivisionError
     assert store.search("unheard", legs="lexical") == []
     assert store.verify() == []
+
+
+def test_stop_words_can_be_chosen(path):
+    texts = ["to be or not to be", "The Who", "Die Ärzte", "the wall"]
+    rules = Lexical("en", ["DIE", "\uff37all"])  # any case, any width
+    with Store.open(path, encoder=WordEncoder(16), lexical=rules) as store:
+        store.add(texts, ids=list("abcd"))
+        assert ids_of(store.search("to be", legs="lexical")) == ["a"]
+        assert ids_of(store.search("the", legs="lexical")) == ["d", "b"]
+        assert store.search("die walls", legs="lexical") == [] == store.search("wall", legs="lexical")
+        assert ids_of(store.search("die ärzte", legs="lexical")) == ["c"]
+        before = store.search("the who", legs="lexical")
+        store.compact()
+        assert store.search("the who", legs="lexical") == before
+        assert store.verify() == []
+    for same in (None, rules, Lexical("en", frozenset({"die", "wall"}))):
+        with Store.open(path, encoder=WordEncoder(16), lexical=same) as store:
+            assert store.search("the who", legs="lexical") == before
+    for other in ("en", "any", Lexical("en", []), Lexical("any", ["die", "wall"])):
+        with pytest.raises(UnsupportedMode, match="was asked for, the store was made with Lexical"):
+            Store.open(path, lexical=other)
+    repaired = path.with_name("repaired")
+    assert binrag.repair(path, repaired).n_lost == 0
+    with Store.open(repaired, "rw", encoder=WordEncoder(16), lexical=rules) as store:
+        assert ids_of(store.search("the", legs="lexical")) == ["d", "b"]
+        store.index_words("en")
+        assert store.search("the", legs="lexical") == []
+        assert ids_of(store.search("die", legs="lexical")) == ["c"]
+        store.index_words(Lexical("any", []))
+        assert ids_of(store.search("be", legs="lexical")) == ["a"]
+
+
+@pytest.mark.parametrize("stop_words", ["die", b"die", 3, [3], [""], ["a b"], ["a\n"], [None]])
+def test_stop_words_that_are_none_are_refused(stop_words):
+    with pytest.raises(InvalidInput, match="stop"):
+        Lexical("en", stop_words)
 
 
 def test_indexing_words_reports_how_far_it_is(store, monkeypatch):

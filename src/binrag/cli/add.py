@@ -15,6 +15,7 @@ from typing import Any
 from binrag.cli.commands import quiet_loading
 from binrag.cli.folders import FileSummary, Folders
 from binrag.cli.lines import bar, count_lines, good_records, read_lines
+from binrag.cli.maintenance import lexical_asked
 from binrag.cli.output import as_json
 from binrag.encoders.late_interaction import LateInteraction
 from binrag.errors import BinragError, InvalidInput, StoreNotFound
@@ -171,7 +172,7 @@ def _open(options: argparse.Namespace, existing: StoreInfo | None, has_texts: bo
         lock_timeout=options.lock_timeout,
         tenant=options.tenant,
         late_interaction=_late_interaction(options, existing),
-        lexical=options.lexical,
+        lexical=lexical_asked(options.lexical, options.stop_words),
     )
 
 

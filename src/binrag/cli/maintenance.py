@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import get_args
+from pathlib import Path
+from typing import Any, cast, get_args
 
 from binrag.cli.output import as_json, bytes_as_text
+from binrag.errors import InvalidInput
 from binrag.store import Store
-from binrag.store.words import Language
+from binrag.store.words import Language, Lexical
 from binrag.types import ALL_TENANTS
 
 DAMAGED = 3
@@ -70,10 +72,29 @@ def backup(options: argparse.Namespace) -> int:
     return 0
 
 
+def lexical_asked(language: str | None, stop_words: str | None) -> Any:
+    """Return the rules for words that were asked for; the file of stop words has any number a line.
+
+    Raises
+    ------
+    InvalidInput
+        Stop words without a language, or a file that cannot be read as text.
+    """
+    if stop_words is None:
+        return language
+    if language is None:
+        raise InvalidInput("--stop-words goes with --lexical en or any; name one of them")
+    try:
+        return Lexical(cast(Language, language), frozenset(Path(stop_words).read_text(encoding="utf-8").split()))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"cannot read the stop words of {stop_words}: {error}") from error
+
+
 def words(options: argparse.Namespace) -> int:
     """Index the words of a store's texts."""
+    lexical = lexical_asked(options.language, options.stop_words)
     with Store.open(options.store, "rw", lock_timeout=options.lock_timeout) as store:
-        store.index_words(options.language, progress=False if options.quiet else None)
+        store.index_words(lexical, progress=False if options.quiet else None)
         n = store.count(tenant=ALL_TENANTS)
     print(
         as_json({"count": n, "language": options.language}) if options.json else f"the words of {n:,} documents indexed"
@@ -118,6 +139,9 @@ def add_maintenance(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
     command.add_argument("store", help="the store's file")
     command.add_argument(
         "--language", choices=get_args(Language), default="en", help="English rules, or none (default: %(default)s)"
+    )
+    command.add_argument(
+        "--stop-words", metavar="FILE", help="a text file of words to leave out, in place of the language's"
     )
     command.add_argument("--lock-timeout", type=float, default=10.0, help="seconds to wait for another writer")
     _finish(command, words, is_long=True)

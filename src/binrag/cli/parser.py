@@ -98,6 +98,7 @@ def _add_new_store(command: argparse.ArgumentParser) -> None:
         choices=get_args(Language),
         help="for a new store: index the words of texts too, by English rules or any",
     )
+    command.add_argument("--stop-words", metavar="FILE", help="with --lexical: a text file of words to leave out")
     command.add_argument(
         "--late-interaction",
         action="store_true",

@@ -49,6 +49,8 @@ class Tokenizer:
     language : "en" or None
         ``"en"`` leaves out English stop words and the plural's *s* (the S stemmer of Harman, 1991); texts of other
         languages lose little by it. None leaves all words as they are.
+    stop_words : frozenset of str, optional
+        Words to leave out, case folded; by default the language's.
 
     Raises
     ------
@@ -57,6 +59,7 @@ class Tokenizer:
     """
 
     language: Literal["en"] | None = "en"
+    stop_words: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         if self.language not in ("en", None):
@@ -65,12 +68,16 @@ class Tokenizer:
     def words(self, text: str) -> list[str]:
         """Return the words of a text in order, repeated as they are there; a word has no lone surrogates."""
         found = _ASCII_WORD.findall(text) if text.isascii() else _word().findall(unicodedata.normalize("NFKC", text))
-        of = _english_words_of if self.language == "en" else _words_of
-        return [word for run in found for word in of(run[:MAX_CHARACTERS])]
+        if self.language is None:
+            words = [word for run in found for word in _words_of(run[:MAX_CHARACTERS])]
+            return [word for word in words if word not in self.stop_words] if self.stop_words else words
+        stop_words = STOP_WORDS if self.stop_words is None else self.stop_words
+        return [word for run in found for word in _english_words_of(run[:MAX_CHARACTERS], stop_words)]
 
     def record(self) -> dict[str, Any]:
         """Return what the file says about it."""
-        return {"version": VERSION, "language": self.language}
+        own = {} if self.stop_words is None else {"stop_words": sorted(self.stop_words)}
+        return {"version": VERSION, "language": self.language, **own}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Tokenizer:
@@ -81,13 +88,17 @@ class Tokenizer:
         FormatVersionError
             The record is of other rules than this version has.
         """
-        language = record.get("language")
-        if record.get("version") != VERSION or not (language is None or language == "en") or len(record) != 2:
+        language, stop_words = record.get("language"), record.get("stop_words")
+        is_known = record.get("version") == VERSION and (language is None or language == "en")
+        has_words = "stop_words" not in record or (
+            isinstance(stop_words, list) and all(isinstance(word, str) for word in stop_words)
+        )
+        if not is_known or not has_words or set(record) - {"version", "language", "stop_words"}:
             raise FormatVersionError(
                 f"the words of the lexical index were cut by {dict(record)!r}, this version knows "
                 f"{Tokenizer().record()!r} and language None; update binrag"
             )
-        return cls(language)
+        return cls(language, None if stop_words is None else frozenset(stop_words))
 
 
 @cache
@@ -112,8 +123,8 @@ def _words_of(run: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=2**16)
-def _english_words_of(run: str) -> tuple[str, ...]:
-    return tuple(_without_plural(word) for word in _words_of(run) if word not in STOP_WORDS)
+def _english_words_of(run: str, stop_words: frozenset[str]) -> tuple[str, ...]:
+    return tuple(_without_plural(word) for word in _words_of(run) if word not in stop_words)
 
 
 def _with_pieces(run: str) -> list[str]:

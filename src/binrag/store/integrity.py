@@ -33,7 +33,7 @@ from binrag.store.entries import PART, entry
 from binrag.store.progress import progress_of
 from binrag.store.settings import Settings
 from binrag.store.space import VectorSpace
-from binrag.store.words import LEXICAL, checked_language
+from binrag.store.words import LEXICAL, lexical_of
 from binrag.types import BLOCK, GROUP, Finding, Progress, UInt8
 
 _COMPARED = 128
@@ -155,7 +155,7 @@ class Check:
             "encoder": self._check_encoder,
             "probe": lambda record: record and Probe.from_record(record),
             "auto_fit": lambda record: record and str(record["outcome"]),
-            LEXICAL: lambda record: record and checked_language(record["language"]),
+            LEXICAL: lambda record: record and lexical_of(record),
         }
         for key, read in readers.items():
             if key in self.records:

@@ -25,7 +25,7 @@ from binrag.store.progress import progress_of
 from binrag.store.settings import Settings
 from binrag.store.space import VectorSpace
 from binrag.store.tokens import TokenSpace
-from binrag.store.words import LEXICAL, new_record
+from binrag.store.words import LEXICAL, lexical_of, new_record
 from binrag.store.writer import append_codes, joined, mark
 from binrag.types import BLOCK, GROUP, Codes, Finding, Float32, KeepVectors, Progress, Repair, Similarity
 
@@ -167,7 +167,7 @@ class _Salvage:
             if record is not None:
                 writing.put(key, record)
         if words := self.check.map_of(LEXICAL):
-            writing.put(LEXICAL, new_record(words["language"]))  # folded again when that is due
+            writing.put(LEXICAL, new_record(lexical_of(words)))  # folded again when that is due
         if self.space is None:
             self._save_ledger(writing)
             return

@@ -26,7 +26,7 @@ from binrag.store.ledger import Ledger
 from binrag.store.progress import progress_of
 from binrag.store.sampled import PROBE, KnownGain, Sample
 from binrag.store.settings import Settings, check_handle, checked_count, settings_with
-from binrag.store.words import LEXICAL, Language, check_words, checked_language, index_words, new_record
+from binrag.store.words import LEXICAL, Language, Lexical, check_words, checked_lexical, index_words, new_record
 from binrag.threads import n_processors
 from binrag.types import (
     Compaction,
@@ -79,7 +79,7 @@ class Store(Searching):
         auto_fit: bool | None = None,
         tenant: str | None = None,
         late_interaction: LateInteraction | None = None,
-        lexical: Language | None = None,
+        lexical: Language | Lexical | None = None,
     ) -> Store:
         """Open a store, or create it.
 
@@ -132,9 +132,10 @@ class Store(Searching):
         late_interaction : LateInteraction, optional
             For a new store of token vectors: how they are held. ``LateInteraction()`` if a `MultiVectorEncoder` is
             given; to be given where the encoder is a model's name, a function, or None. The file keeps it.
-        lexical : "en" or "any", optional
+        lexical : "en", "any" or Lexical, optional
             For a new store whose texts are also to be found by their words: by English rules (stop words, plurals), or
-            by none of any language. The file keeps it; see `index_words` for a store without.
+            by none of any language; ``Lexical("en", stop_words=[…])`` leaves out words of your own choice. The file
+            keeps it; see `index_words` for a store without.
 
         Raises
         ------
@@ -151,14 +152,15 @@ class Store(Searching):
         late = checked_late_interaction(late_interaction, encoder if is_new else None)
         asked = Settings(None, dim, keep_vectors, seed, code_bytes, auto_fit, late)
         asked, initial = settings_with(binarizer, asked, is_new)
-        if lexical is not None:
-            initial[LEXICAL] = new_record(checked_language(lexical))
+        words = None if lexical is None else checked_lexical(lexical)
+        if words is not None:
+            initial[LEXICAL] = new_record(words)
         resolved = encoder_for(encoder, late, None) if is_new else None
         database = Database.open(Path(path), mode, lock_timeout, initial, durability)
         try:
             with database.reading() as reading:
                 recorded = asked.check_agreement(reading, initial.get("binarizer"))
-                check_words(reading, lexical)
+                check_words(reading, words)
                 if not is_new:
                     resolved = encoder_for(encoder, recorded.late_interaction, reading.get("encoder"))
             return cls(Handle(database, CheckedEncoder(resolved), recorded, n_threads, tenant))
@@ -415,7 +417,7 @@ class Store(Searching):
         with self._handle.view() as (_, snapshot):
             return snapshot.generation
 
-    def index_words(self, language: Language = "en", *, progress: Progress = None) -> None:
+    def index_words(self, language: Language | Lexical = "en", *, progress: Progress = None) -> None:
         """Index the words of all texts, in one commit, so that searches may ask for `legs` with words.
 
         Texts are cut into words before the store is locked. An index that is there, be it damaged, is made anew.
@@ -425,7 +427,7 @@ class Store(Searching):
 
         Parameters
         ----------
-        language : "en" or "any"
+        language : "en", "any" or Lexical
             As `lexical` of `Store.open`; another than before replaces it.
         progress : bool, callable or None
             As in `add`.
@@ -436,7 +438,7 @@ class Store(Searching):
         """
         handle = self._handle
         handle.check_whole("index_words")
-        index_words(handle.database, handle.words, checked_language(language), progress)
+        index_words(handle.database, handle.words, checked_lexical(language), progress)
 
     def recode(
         self, binarizer: BinarizerLike, *, vectors: Iterable[Any] | None = None, progress: Progress = None

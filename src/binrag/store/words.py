@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, get_args
+from unicodedata import normalize
 
 import numpy as np
 
@@ -28,21 +29,67 @@ REPORTED = 1000
 Language = Literal["en", "any"]
 
 
-def checked_language(language: Any) -> Language:
-    """Return the language of a store's words.
+@dataclass(frozen=True, slots=True)
+class Lexical:
+    """By which rules the words of texts are indexed.
+
+    Parameters
+    ----------
+    language : "en" or "any"
+        English rules (stop words, the plural's *s*), or none of any language.
+    stop_words : iterable of str, optional
+        Words to leave out, in place of the language's own: any case; of several characters each, as they stand in
+        texts. An empty one leaves none out.
+
+    Raises
+    ------
+    InvalidInput
+        Another language, or stop words that are none.
+    """
+
+    language: Language = "en"
+    stop_words: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.language not in get_args(Language):
+            raise InvalidInput(f"lexical is {self.language!r}, expected 'en', 'any' (no language's rules) or None")
+        words = self.stop_words
+        if words is None:
+            return
+        if isinstance(words, (str, bytes)) or not isinstance(words, Iterable):
+            raise InvalidInput(f"stop_words is {words!r:.100}, expected words, such as ['der', 'die', 'das']")
+        listed = list(words)
+        for word in listed:
+            if not isinstance(word, str) or not word or not word.isprintable() or " " in word:
+                raise InvalidInput(f"the stop word {word!r:.100} is none; expected text without spaces")
+        object.__setattr__(self, "stop_words", frozenset(normalize("NFKC", word).casefold() for word in listed))
+
+
+def checked_lexical(lexical: Any) -> Lexical:
+    """Return the rules for a store's words.
 
     Raises
     ------
     InvalidInput
     """
-    if language not in get_args(Language):
-        raise InvalidInput(f"lexical is {language!r}, expected 'en', 'any' (no language's rules) or None")
-    found: Language = language
-    return found
+    return lexical if isinstance(lexical, Lexical) else Lexical(lexical)
 
 
-def check_words(reading: Reading, asked: Language | None) -> None:
-    """Refuse another language of words than the file's.
+def lexical_of(record: dict[str, Any]) -> Lexical:
+    """Return the rules that a store records.
+
+    Raises
+    ------
+    CorruptStore
+    """
+    try:
+        return Lexical(record["language"], record.get("stop_words"))
+    except (InvalidInput, TypeError) as error:
+        raise CorruptStore(f"meta record {LEXICAL!r} is none: {error}") from error
+
+
+def check_words(reading: Reading, asked: Lexical | None) -> None:
+    """Refuse other rules for words than the file's.
 
     Raises
     ------
@@ -50,24 +97,31 @@ def check_words(reading: Reading, asked: Language | None) -> None:
         Names both.
     """
     record = reading.get(LEXICAL)
-    has = record["language"] if record else None
+    has = None if record is None else lexical_of(record)
     if asked not in (None, has):
         raise UnsupportedMode(
-            f"lexical={asked!r} was asked for, the store was made with {has!r}; leave it out, or store.index_words() "
-            "changes it"
+            f"lexical={_said(asked)} was asked for, the store was made with {_said(has)}; leave it out, or "
+            "store.index_words() changes it"
         )
 
 
-def new_record(language: Language) -> dict[str, Any]:
+def _said(lexical: Lexical | None) -> str:
+    is_plain = lexical is None or lexical.stop_words is None
+    return repr(lexical and lexical.language) if is_plain else f"{lexical!r:.200}"
+
+
+def new_record(lexical: Lexical) -> dict[str, Any]:
     """Return the record of a store whose words are indexed and not folded yet."""
-    return {"language": language, "n_rows": 0, "generation": 0}
+    own = {} if lexical.stop_words is None else {"stop_words": sorted(lexical.stop_words)}
+    return {"language": lexical.language, "n_rows": 0, "generation": 0, **own}
 
 
 def tokenizer_of(record: dict[str, Any]) -> Tokenizer:
     """Return what cuts a store's texts into words."""
     from binrag.lexical import Tokenizer
 
-    return Tokenizer("en" if record["language"] == "en" else None)
+    lexical = lexical_of(record)
+    return Tokenizer("en" if lexical.language == "en" else None, lexical.stop_words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,10 +304,10 @@ def fold_if_due(database: Database, words: Words) -> None:
         words.take(folded)
 
 
-def index_words(database: Database, words: Words, language: Language, progress: Progress) -> None:
-    """Make the index anew, from the texts, in a language; they are cut before the store is locked."""
+def index_words(database: Database, words: Words, lexical: Lexical, progress: Progress) -> None:
+    """Make the index anew, from the texts, by some rules; they are cut before the store is locked."""
     database.check_writable()
-    record = new_record(language)
+    record = new_record(lexical)
     with (
         database.reading(own_writes=True) as reading,
         progress_of(progress, reading.head().n_rows, "indexing words") as report,
