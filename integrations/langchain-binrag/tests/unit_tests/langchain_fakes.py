@@ -1,5 +1,7 @@
 """What the unit tests encode with."""
 
+import asyncio
+
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
@@ -49,3 +51,24 @@ def mean_of_best(query: str, text: str) -> float:
     rows, columns = (np.array(word_vectors([each])[0]) for each in (query, text))
     rows, columns = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (rows, columns))
     return float((rows @ columns.T).max(axis=1).mean())
+
+
+class AwaitedEmbedding(LetterEmbedding):
+    """One with queries that are awaited; counts both kinds."""
+
+    n_awaited = 0
+    n_called = 0
+
+    def embed_query(self, text: str) -> list[float]:
+        self.n_called += 1
+        return super().embed_query(text)
+
+    async def aembed_query(self, text: str) -> list[float]:
+        self.n_awaited += 1
+        await asyncio.sleep(0)
+        return letters(text)
+
+
+class ReversedEmbedding(AwaitedEmbedding):
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return [vector[::-1] for vector in super().embed_documents(texts)]

@@ -8,30 +8,9 @@ from typing import Any
 import pytest
 from langchain_binrag import BinragRecordManager, BinragRetriever, BinragVectorStore
 from langchain_core.documents import Document
-from langchain_fakes import IDS, TEXTS, LetterEmbedding, letters
+from langchain_fakes import IDS, TEXTS, AwaitedEmbedding, LetterEmbedding, ReversedEmbedding, letters
 
 from binrag import EncoderMismatch, Ledger, Store
-
-
-class AwaitedEmbedding(LetterEmbedding):
-    """One with queries that are awaited; counts both kinds."""
-
-    n_awaited = 0
-    n_called = 0
-
-    def embed_query(self, text: str) -> list[float]:
-        self.n_called += 1
-        return super().embed_query(text)
-
-    async def aembed_query(self, text: str) -> list[float]:
-        self.n_awaited += 1
-        await asyncio.sleep(0)
-        return letters(text)
-
-
-class ReversedEmbedding(AwaitedEmbedding):
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        return [vector[::-1] for vector in super().embed_documents(texts)]
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Searches by words and by both legs, against `Store.search` with the same arguments."""
 
-import asyncio
 import copy
 import pickle
 import threading
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 from langchain_binrag import BinragRetriever, BinragVectorStore
 from langchain_core.documents import Document
-from langchain_fakes import LetterEmbedding, letters
+from langchain_fakes import AwaitedEmbedding, LetterEmbedding, ReversedEmbedding, letters
 from pydantic import ValidationError
 
 from binrag import (
@@ -38,27 +37,6 @@ TEXTS = [
     "good groups brown down",
 ]
 IDS = [f"d{n}" for n in range(8)]
-
-
-class CountedEmbedding(LetterEmbedding):
-    """One with queries that are awaited; counts both kinds."""
-
-    n_awaited = 0
-    n_called = 0
-
-    def embed_query(self, text: str) -> list[float]:
-        self.n_called += 1
-        return super().embed_query(text)
-
-    async def aembed_query(self, text: str) -> list[float]:
-        self.n_awaited += 1
-        await asyncio.sleep(0)
-        return letters(text)
-
-
-class ReversedEmbedding(CountedEmbedding):
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        return [vector[::-1] for vector in super().embed_documents(texts)]
 
 
 def by_length(query: str, texts: list[str]) -> list[float]:
@@ -89,7 +67,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "kb.binrag"
 
 
-@pytest.fixture(params=[LetterEmbedding, CountedEmbedding])
+@pytest.fixture(params=[LetterEmbedding, AwaitedEmbedding])
 def vectorstore(path: Path, request: pytest.FixtureRequest) -> Iterator[BinragVectorStore]:
     opened = BinragVectorStore(path, request.param())
     yield opened
@@ -98,7 +76,7 @@ def vectorstore(path: Path, request: pytest.FixtureRequest) -> Iterator[BinragVe
 
 @pytest.fixture
 def counted(path: Path) -> Iterator[BinragVectorStore]:
-    opened = BinragVectorStore(path, CountedEmbedding())
+    opened = BinragVectorStore(path, AwaitedEmbedding())
     yield opened
     opened.close()
 
@@ -395,8 +373,8 @@ async def test_a_file_is_made_with_words_or_gets_them_later(tmp_path: Path) -> N
 @pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
 async def test_a_retriever_finds_what_the_store_finds(path: Path, asked: dict[str, Any]) -> None:
     asked = {"where" if name == "filter" else name: value for name, value in asked.items() if name != "n_candidates"}
-    plain = BinragRetriever(path=path, embedding=CountedEmbedding())
-    own = BinragRetriever(path=path, embedding=CountedEmbedding(), **asked)
+    plain = BinragRetriever(path=path, embedding=AwaitedEmbedding())
+    own = BinragRetriever(path=path, embedding=AwaitedEmbedding(), **asked)
     spread = {"search_type": "mmr", "fetch_k": 6, "lambda_mult": 0.1}
     with Store.open(path, encoder=LetterEmbedding()) as store:
         arguments = {"filter" if name == "where" else name: value for name, value in asked.items()}
@@ -419,7 +397,7 @@ def test_a_retriever_by_words_needs_no_model(path: Path) -> None:
 async def test_what_the_call_names_goes_before_the_retrievers(path: Path) -> None:
     retriever = BinragRetriever(
         path=path,
-        embedding=CountedEmbedding(),
+        embedding=AwaitedEmbedding(),
         legs="hybrid",
         fusion=ReciprocalRank((1, 2), 5),
         rerank=by_length,
