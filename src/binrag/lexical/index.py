@@ -196,7 +196,8 @@ class LexicalIndex:
             lengths, after = tail.lengths, scores[self.n_rows :]
             for word in words:
                 rows, counts = tail.postings(word)
-                after[rows] += self.weighting.scores(self.idf(word, tail), counts, lengths[rows])
+                weight = self._weight(len(own.rows_of(word)), len(rows))
+                after[rows] += self.weighting.scores(weight, counts, lengths[rows])
         return scores
 
     def idf(self, word: str, tail: Tail | None = None) -> np.float32:
@@ -204,9 +205,11 @@ class LexicalIndex:
 
         One of no rows that has the statistics of a tail looks at that: `unfolded`.
         """
-        if self.n_rows == 0 and self.weighting.n_counted and tail is not None:
-            return self.weighting.idf(len(tail.postings(word)[0]))
-        return self.weighting.idf(len(self.postings.rows_of(word)))
+        return self._weight(len(self.postings.rows_of(word)), len(tail.postings(word)[0]) if tail else 0)
+
+    def _weight(self, n_folded: int, n_later: int) -> np.float32:
+        """Return the weight of a word that so many rows of the index, and of the tail after it, hold."""
+        return self.weighting.idf(n_folded if self.n_rows or not self.weighting.n_counted else n_later)
 
     def coverage(self, words: Sequence[str], rows: Int64, tail: Tail | None = None) -> Float64:
         """Return how much of a query some rows hold.
@@ -232,7 +235,7 @@ class LexicalIndex:
             folded = self.postings.rows_of(word)
             later = tail.postings(word)[0] if tail else np.zeros(0, dtype=np.int64)
             if len(folded) or len(later):
-                weight = float(self.idf(word, tail))
+                weight = float(self._weight(len(folded), len(later)))
                 mass += weight
                 held += weight * (_among(rows, folded) | _among(rows - self.n_rows, later))
         return held / mass if mass else held

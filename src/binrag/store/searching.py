@@ -97,6 +97,7 @@ def checked_asked(k: Any, **asked: Any) -> Asked:
     if not isinstance(asked["explain"], bool):
         raise InvalidInput(f"explain is {asked['explain']!r}, expected True or False")
     checked = {
+        "fusion": IdfCoverage() if legs == "hybrid" and fusion is None else fusion,
         "n_candidates": checked_candidates(k, asked["n_candidates"]),
         "rerank": rerank if rerank is None or isinstance(rerank, Rerank) else Rerank(rerank),
     }
@@ -161,8 +162,8 @@ class Pool:
 def _on_scale_of_vectors(hits: Sequence[Hit], asked: Asked) -> Float64:
     """Return scores that can be weighed against cosines of hits with each other: float64 (n,), in the same order."""
     scores = np.array([hit.score for hit in hits], dtype=np.float64)
-    is_raised = asked.legs == "hybrid" and isinstance(asked.fusion or IdfCoverage(), IdfCoverage)
-    if not len(scores) or (asked.rerank is None and (asked.legs == "dense" or is_raised)):
+    is_cosine = asked.legs == "dense" or isinstance(asked.fusion, IdfCoverage)
+    if not len(scores) or (asked.rerank is None and is_cosine):
         return scores
     if hits[0].relevance is not None:
         scores = np.array([hit.relevance for hit in hits], dtype=np.float64)
@@ -229,7 +230,8 @@ def _rankings(
     if asked.legs == "lexical":
         found = zip(texts, matches, strict=True)
         return [Ranking.of_leg("lexical", own, words.bounds(text)) for text, own in found]
-    both = BothLegs(leg, words, asked.fusion or IdfCoverage())
+    assert asked.fusion is not None
+    both = BothLegs(leg, words, asked.fusion)
     dense = [own.top(reach.n_best) for own in leg.found(prepared, reach)]
     return [both.fused(*own) for own in zip(texts, prepared, dense, matches, strict=True)]
 

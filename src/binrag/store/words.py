@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -37,9 +37,8 @@ class Lexical:
     ----------
     language : "en" or "any"
         English rules (stop words, the plural's *s*), or none of any language.
-    stop_words : iterable of str, optional
-        Words to leave out, in place of the language's own: any case; of several characters each, as they stand in
-        texts. An empty one leaves none out.
+    stop_words : collection of str, optional
+        Words to leave out, in place of the language's own, in any case. An empty one leaves none out.
 
     Raises
     ------
@@ -48,7 +47,7 @@ class Lexical:
     """
 
     language: Language = "en"
-    stop_words: frozenset[str] | None = None
+    stop_words: Collection[str] | None = None
 
     def __post_init__(self) -> None:
         if self.language not in get_args(Language):
@@ -56,13 +55,12 @@ class Lexical:
         words = self.stop_words
         if words is None:
             return
-        if isinstance(words, (str, bytes)) or not isinstance(words, Iterable):
+        if isinstance(words, (str, bytes)) or not isinstance(words, Collection):
             raise InvalidInput(f"stop_words is {words!r:.100}, expected words, such as ['der', 'die', 'das']")
-        listed = list(words)
-        for word in listed:
+        for word in words:
             if not isinstance(word, str) or not word or not word.isprintable() or " " in word:
                 raise InvalidInput(f"the stop word {word!r:.100} is none; expected text without spaces")
-        object.__setattr__(self, "stop_words", frozenset(normalize("NFKC", word).casefold() for word in listed))
+        object.__setattr__(self, "stop_words", frozenset(normalize("NFKC", word).casefold() for word in words))
 
 
 def checked_lexical(lexical: Any) -> Lexical:
@@ -121,7 +119,8 @@ def tokenizer_of(record: dict[str, Any]) -> Tokenizer:
     from binrag.lexical import Tokenizer
 
     lexical = lexical_of(record)
-    return Tokenizer("en" if lexical.language == "en" else None, lexical.stop_words)
+    stop_words = None if lexical.stop_words is None else frozenset(lexical.stop_words)
+    return Tokenizer("en" if lexical.language == "en" else None, stop_words)
 
 
 @dataclass(frozen=True, slots=True)
